@@ -1,0 +1,2 @@
+/** Reads and writes Hugging Face model folders: weights, configuration, tokenizer and names. */
+package filigree.checkpoints;
