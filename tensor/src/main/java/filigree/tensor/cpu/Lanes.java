@@ -1,0 +1,49 @@
+package filigree.tensor.cpu;
+
+import filigree.tensor.TensorException;
+
+/**
+ * The inner loops over rows of floats. Everything above them (tiles, tasks, threads) is written
+ * once; below them are plain Java and the Vector API. Arguments are addresses and lengths that the
+ * kernels above have checked.
+ *
+ * @param description what kind, for logs
+ * @param elements loops over independent elements
+ * @param rows loops that reduce or normalise a row
+ * @param gates loops over rows of gate logits
+ */
+public record Lanes(String description, ElementLanes elements, RowLanes rows, GateLanes gates) {
+  private static final String VECTOR_MODULE = "jdk.incubator.vector";
+
+  static Lanes of(LaneChoice choice) {
+    boolean present = ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
+    return switch (choice) {
+      case SCALAR -> scalar("scalar");
+      case AUTO ->
+          present ? vector() : scalar("scalar; --add-modules " + VECTOR_MODULE + " is faster");
+      case VECTOR -> {
+        if (!present) {
+          throw new TensorException(
+              "cpu: vector lanes need the JVM flag --add-modules " + VECTOR_MODULE);
+        }
+        yield vector();
+      }
+    };
+  }
+
+  private static Lanes scalar(String description) {
+    return new Lanes(description, new ScalarElements(), new ScalarRows(), new ScalarGates());
+  }
+
+  // By reflection: these classes cannot be linked where the JVM runs without the incubator module.
+  private static Lanes vector() {
+    try {
+      return (Lanes)
+          Class.forName("filigree.tensor.cpu.vector.VectorLanes")
+              .getMethod("load", Lanes.class)
+              .invoke(null, scalar("scalar"));
+    } catch (ReflectiveOperationException e) {
+      throw new TensorException("cpu: vector lanes could not be loaded", e);
+    }
+  }
+}

@@ -1,0 +1,25 @@
+package filigree.tensor.cpu.vector;
+
+import filigree.tensor.cpu.Lanes;
+
+/**
+ * The inner loops in the Vector API (JEP 508). Only this package needs {@code --add-modules
+ * jdk.incubator.vector}; {@link Lanes} loads it by reflection.
+ */
+public final class VectorLanes {
+  private VectorLanes() {}
+
+  /**
+   * Makes the lanes.
+   *
+   * @param rest computes the ends of rows, and functions too rare to have a vector loop
+   * @return lanes of the widest registers that the JVM prefers
+   */
+  public static Lanes load(Lanes rest) {
+    return new Lanes(
+        "vectors of " + Vectors.SPECIES.vectorBitSize() + " bits",
+        new VectorElements(rest.elements()),
+        new VectorRows(rest.rows()),
+        new VectorGates());
+  }
+}

@@ -1,0 +1,120 @@
+package filigree.tensor.cpu;
+
+import static filigree.tensor.cpu.Fixture.assertClose;
+import static filigree.tensor.cpu.Fixture.everyProvider;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import filigree.tensor.Kernels;
+import filigree.tensor.Tensor;
+import filigree.tensor.Transpose;
+import org.junit.jupiter.api.Test;
+
+class GemmTest {
+  /** Sizes of a case: batch (0 for none), m, n, k. */
+  private static final int[][] SIZES = {
+    {0, 1, 1, 1},
+    {0, 3, 5, 7},
+    {0, 1, 300, 500},
+    {0, 300, 1, 500},
+    {0, 200, 120, 130},
+    {0, 5, 900, 400},
+    {3, 4, 5, 6},
+    {2, 130, 70, 90},
+    {5, 1, 9, 4},
+    {0, 4, 5, 0},
+    {0, 0, 5, 3},
+    {0, 4, 0, 3},
+    {0, 1, 1000, 100}
+  };
+
+  @Test
+  void everyTransposition() {
+    everyProvider(
+        kernels -> {
+          for (int[] size : SIZES) {
+            for (Transpose ta : Transpose.values()) {
+              for (Transpose tb : Transpose.values()) {
+                for (boolean shared : new boolean[] {false, true}) {
+                  check(kernels, size, ta, tb, shared);
+                }
+              }
+            }
+          }
+        });
+  }
+
+  private static void check(
+      Kernels kernels, int[] size, Transpose ta, Transpose tb, boolean shared) {
+    int batch = size[0];
+    int m = size[1];
+    int n = size[2];
+    int k = size[3];
+    try (Fixture f = new Fixture()) {
+      Tensor a = f.normal(dims(batch, m, k, ta));
+      Tensor b = f.normal(dims(shared ? 0 : batch, k, n, tb));
+      Tensor out = f.normal(dims(batch, m, n, Transpose.NO));
+      double[] old = out.toDoubles();
+      double[] expected = new double[old.length];
+      for (int at = 0; at < expected.length; at++) {
+        int column = at % n;
+        int row = at / n % m;
+        int item = at / n / m;
+        double sum = 0;
+        for (int e = 0; e < k; e++) {
+          long atA = ta == Transpose.NO ? (long) row * k + e : (long) e * m + row;
+          long atB = tb == Transpose.NO ? (long) e * n + column : (long) column * k + e;
+          long baseB = shared ? 0 : (long) item * k * n;
+          sum += a.get((long) item * m * k + atA) * b.get(baseB + atB);
+        }
+        expected[at] = 0.5 * sum;
+      }
+      String what = "%d %d %d %d %s %s %s".formatted(batch, m, n, k, ta, tb, shared);
+      kernels.matmul(0.5, a, ta, b, tb, 0, out);
+      assertClose(what, out, expected, 2e-5);
+      kernels.matmul(0.5, a, ta, b, tb, -2, out);
+      for (int at = 0; at < expected.length; at++) {
+        expected[at] = -expected[at];
+      }
+      assertClose(what + " with beta", out, expected, 5e-5);
+      Tensor fresh = f.empty(out.shape().dims());
+      kernels.matmul(-0.5, a, ta, b, tb, 0, fresh);
+      assertClose(what + " over NaN", fresh, expected, 5e-5);
+    }
+  }
+
+  private static long[] dims(int batch, int rows, int columns, Transpose transpose) {
+    int first = transpose == Transpose.NO ? rows : columns;
+    int second = transpose == Transpose.NO ? columns : rows;
+    return batch == 0 ? new long[] {first, second} : new long[] {batch, first, second};
+  }
+
+  @Test
+  void shapesMustFit() {
+    try (Fixture f = new Fixture();
+        Kernels kernels = new CpuKernels(1)) {
+      assertThatThrownBy(
+              () ->
+                  kernels.matmul(
+                      1,
+                      f.normal(2, 3),
+                      Transpose.NO,
+                      f.normal(2, 3),
+                      Transpose.NO,
+                      0,
+                      f.empty(2, 3)))
+          .hasMessage("matmul: a [2, 3] sums over 3, but b [2, 3] over 2");
+      assertThatThrownBy(
+              () ->
+                  kernels.matmul(
+                      1,
+                      f.normal(2, 2, 3),
+                      Transpose.NO,
+                      f.normal(3, 3, 2),
+                      Transpose.NO,
+                      0,
+                      f.empty(2, 2, 2)))
+          .hasMessage(
+              "matmul: batch axes of a [2, 2, 3] and b [3, 3, 2] differ; b may also have none");
+    }
+  }
+}
