@@ -1,0 +1,671 @@
+package filigree.autograd;
+
+import filigree.tensor.Arithmetic;
+import filigree.tensor.AttentionSpec;
+import filigree.tensor.DType;
+import filigree.tensor.Elementwise;
+import filigree.tensor.Gate;
+import filigree.tensor.Kernels;
+import filigree.tensor.Rotation;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.TensorException;
+import filigree.tensor.Transpose;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * An operation: its value and its vector-Jacobian product, side by side. Attributes are record
+ * components; only tensors are inputs. The set is closed, so that the laws (gradient against
+ * central differences, gradient shapes, agreement of providers) are tested for every member; {@link
+ * CustomOp} is the door for fused operations of other modules.
+ */
+public sealed interface Op
+    permits Op.Map,
+        Op.Combine,
+        Op.Scale,
+        Op.MatMul,
+        Op.Sum,
+        Op.Reshape,
+        Op.Permute,
+        Op.Slice,
+        Op.Concat,
+        Op.Gather,
+        Op.Softmax,
+        Op.CausalMask,
+        Op.Gating,
+        Op.LayerNorm,
+        Op.RmsNorm,
+        Op.Rotary,
+        Op.CrossEntropy,
+        Op.Divergence,
+        Op.Attention,
+        CustomOp {
+
+  /**
+   * Computes the outputs.
+   *
+   * @param scope kernels and memory
+   * @param inputs the inputs
+   * @return outputs, and what the rule needs beside them
+   */
+  Result forward(Scope scope, List<Tensor> inputs);
+
+  /**
+   * The vector-Jacobian product: gives the gradient of every input that {@linkplain Backward#needs
+   * needs} one.
+   *
+   * @param back inputs, outputs, arrived gradients
+   */
+  void vjp(Backward back);
+
+  /** Whose bytes the outputs are. */
+  enum Ownership {
+    /** Newly made. */
+    NEW,
+    /** Those of an input. */
+    VIEW
+  }
+
+  /**
+   * What an operation computed.
+   *
+   * @param outputs all outputs, those with a gradient first
+   * @param differentiableOutputs how many outputs have a gradient
+   * @param saved other tensors that the rule needs; freed by the pass
+   * @param ownership whose bytes the outputs are
+   */
+  record Result(
+      List<Tensor> outputs, int differentiableOutputs, List<Tensor> saved, Ownership ownership) {
+    static Result of(Tensor out, Tensor... saved) {
+      return new Result(List.of(out), 1, List.of(saved), Ownership.NEW);
+    }
+
+    static Result view(Tensor out) {
+      return new Result(List.of(out), 1, List.of(), Ownership.VIEW);
+    }
+  }
+
+  // ---------------------------------------------------------------- elements
+
+  /**
+   * A function of each element.
+   *
+   * @param function which
+   */
+  record Map(Elementwise function) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      return Result.of(scope.map(function, in.getFirst()));
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.scope().like(back.input(0));
+      back.scope()
+          .kernels()
+          .mapBackward(function, back.input(0), back.output(0), back.gradient(), dx);
+      back.give(0, dx);
+    }
+  }
+
+  /**
+   * An operation on two tensors, broadcast by NumPy's rule.
+   *
+   * @param op which
+   */
+  record Combine(Arithmetic op) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      return Result.of(scope.combine(op, in.get(0), in.get(1)));
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Scope scope = back.scope();
+      Tensor a = back.input(0);
+      Tensor b = back.input(1);
+      Tensor g = back.gradient();
+      if (back.needs(0)) {
+        back.give(
+            0,
+            switch (op) {
+              case ADD, SUBTRACT -> own(scope, g, a.shape());
+              case MULTIPLY -> scope.collapse(scope.combine(Arithmetic.MULTIPLY, g, b), a.shape());
+              case DIVIDE -> scope.collapse(scope.combine(Arithmetic.DIVIDE, g, b), a.shape());
+            });
+      }
+      if (back.needs(1)) {
+        back.give(
+            1,
+            switch (op) {
+              case ADD -> own(scope, g, b.shape());
+              case SUBTRACT -> scope.collapse(scope.scaled(-1, g), b.shape());
+              case MULTIPLY -> scope.collapse(scope.combine(Arithmetic.MULTIPLY, g, a), b.shape());
+              case DIVIDE -> {
+                // d(a/b)/db = -(a/b)/b
+                Tensor quotient = scope.combine(Arithmetic.DIVIDE, back.output(0), b);
+                scope.kernels().combine(Arithmetic.MULTIPLY, quotient, g, quotient);
+                scope.kernels().scale(-1, quotient, quotient);
+                yield scope.collapse(quotient, b.shape());
+              }
+            });
+      }
+    }
+
+    /** The arrived gradient itself where nothing was broadcast; the pass counts its owners. */
+    private static Tensor own(Scope scope, Tensor gradient, Shape shape) {
+      if (gradient.shape().equals(shape)) {
+        return gradient;
+      }
+      Tensor out = scope.make(shape, gradient.dtype());
+      scope.kernels().sumTo(gradient, out);
+      return out;
+    }
+  }
+
+  /**
+   * Multiplication by a number.
+   *
+   * @param factor the number
+   */
+  record Scale(double factor) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      return Result.of(scope.scaled(factor, in.getFirst()));
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      back.give(0, back.scope().scaled(factor, back.gradient()));
+    }
+  }
+
+  // ---------------------------------------------------------------- products and sums
+
+  /**
+   * The matrix product of the last two axes; axes before them are equal in both, or the right
+   * matrix has none.
+   *
+   * @param ta whether the left operand is transposed
+   * @param tb whether the right operand is transposed
+   */
+  record MatMul(Transpose ta, Transpose tb) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor a = in.get(0);
+      Tensor b = in.get(1);
+      if (ta == Transpose.YES && a.shape().rank() != b.shape().rank()) {
+        throw new TensorException(
+            "matmul: a transposed left operand needs a right one of the same rank, found %s and %s"
+                .formatted(a.shape(), b.shape()));
+      }
+      long m = a.shape().dim(ta == Transpose.NO ? -2 : -1);
+      long n = b.shape().dim(tb == Transpose.NO ? -1 : -2);
+      long[] dims = a.shape().dims();
+      dims[dims.length - 2] = m;
+      dims[dims.length - 1] = n;
+      Tensor out = scope.make(Shape.of(dims), a.dtype());
+      scope.kernels().matmul(1, a, ta, b, tb, 0, out);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Kernels kernels = back.scope().kernels();
+      Tensor a = back.input(0);
+      Tensor b = back.input(1);
+      Tensor g = back.gradient();
+      if (back.needs(0)) {
+        Tensor da = back.scope().like(a);
+        if (ta == Transpose.NO) {
+          kernels.matmul(1, g, Transpose.NO, b, tb.flip(), 0, da); // dA = G op(B)^T
+        } else {
+          kernels.matmul(1, b, tb, g, Transpose.YES, 0, da); // dA = op(B) G^T
+        }
+        back.give(0, da);
+      }
+      if (back.needs(1)) {
+        Tensor db = back.scope().like(b);
+        if (b.shape().rank() == 2 && a.shape().rank() > 2) {
+          // One matrix served all rows: the batch axes join the contracted one.
+          a = a.reshape(Shape.of(a.shape().rows(), a.shape().dim(-1)));
+          g = g.reshape(Shape.of(g.shape().rows(), g.shape().dim(-1)));
+        }
+        if (tb == Transpose.NO) {
+          kernels.matmul(1, a, ta.flip(), g, Transpose.NO, 0, db); // dB = op(A)^T G
+        } else {
+          kernels.matmul(1, g, Transpose.YES, a, ta, 0, db); // dB = G^T op(A)
+        }
+        back.give(1, db);
+      }
+    }
+  }
+
+  /**
+   * The sum over the axes along which {@code to} would be broadcast.
+   *
+   * @param to the shape that is left; a scalar sums everything
+   */
+  record Sum(Shape to) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor out = scope.make(to, in.getFirst().dtype());
+      scope.kernels().sumTo(in.getFirst(), out);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.scope().zerosLike(back.input(0));
+      back.scope().kernels().combine(Arithmetic.ADD, dx, back.gradient(), dx);
+      back.give(0, dx);
+    }
+  }
+
+  // ---------------------------------------------------------------- shapes
+
+  /**
+   * The same elements under another shape.
+   *
+   * @param to the shape
+   */
+  record Reshape(Shape to) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      return Result.view(in.getFirst().reshape(to));
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      back.give(0, back.gradient().reshape(back.input(0).shape()));
+    }
+  }
+
+  /**
+   * A permutation of the axes.
+   *
+   * @param axes which input axis becomes output axis 0, 1, ...
+   */
+  record Permute(List<Integer> axes) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      return Result.of(permuted(scope, in.getFirst(), order()));
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      int[] order = order();
+      int[] inverse = new int[order.length];
+      for (int i = 0; i < order.length; i++) {
+        inverse[order[i]] = i;
+      }
+      back.give(0, permuted(back.scope(), back.gradient(), inverse));
+    }
+
+    private int[] order() {
+      return axes.stream().mapToInt(Integer::intValue).toArray();
+    }
+
+    private static Tensor permuted(Scope scope, Tensor x, int[] order) {
+      long[] dims = Arrays.stream(order).mapToLong(x.shape()::dim).toArray();
+      Tensor out = scope.make(Shape.of(dims), x.dtype());
+      scope.kernels().permute(x, order, out);
+      return out;
+    }
+  }
+
+  /**
+   * A range of one axis.
+   *
+   * @param axis the axis, from the front
+   * @param from the first index kept
+   * @param to one past the last index kept
+   */
+  record Slice(int axis, long from, long to) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor x = in.getFirst();
+      if (from < 0 || to < from || to > x.shape().dim(axis)) {
+        throw new TensorException(
+            "slice: %d to %d along axis %d of shape %s".formatted(from, to, axis, x.shape()));
+      }
+      long[] dims = x.shape().dims();
+      dims[axis] = to - from;
+      Tensor out = scope.make(Shape.of(dims), x.dtype());
+      scope.kernels().copyAlong(x, from, out, 0, axis, to - from);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.scope().zerosLike(back.input(0));
+      back.scope().kernels().copyAlong(back.gradient(), 0, dx, from, axis, to - from);
+      back.give(0, dx);
+    }
+  }
+
+  /**
+   * Several tensors in a row along one axis.
+   *
+   * @param axis the axis, from the front
+   */
+  record Concat(int axis) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      long[] dims = in.getFirst().shape().dims();
+      dims[axis] = in.stream().mapToLong(x -> x.shape().dim(axis)).sum();
+      Tensor out = scope.make(Shape.of(dims), in.getFirst().dtype());
+      long at = 0;
+      for (Tensor x : in) {
+        long length = x.shape().dim(axis);
+        scope.kernels().copyAlong(x, 0, out, at, axis, length);
+        at += length;
+      }
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      long at = 0;
+      for (int i = 0; at < back.output(0).shape().dim(axis); i++) {
+        long length = back.input(i).shape().dim(axis);
+        if (back.needs(i)) {
+          Tensor dx = back.scope().like(back.input(i));
+          back.scope().kernels().copyAlong(back.gradient(), at, dx, 0, axis, length);
+          back.give(i, dx);
+        }
+        at += length;
+      }
+    }
+  }
+
+  /** Rows of a table by their numbers: inputs are the table and the I32 numbers. */
+  record Gather() implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor table = in.get(0);
+      Tensor ids = in.get(1);
+      long[] dims = Arrays.copyOf(ids.shape().dims(), ids.shape().rank() + 1);
+      dims[dims.length - 1] = table.shape().dim(1);
+      Tensor out = scope.make(Shape.of(dims), table.dtype());
+      scope.kernels().gather(table, ids, out);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dtable = back.scope().zerosLike(back.input(0));
+      back.scope().kernels().scatterAdd(back.input(1), back.gradient(), dtable);
+      back.give(0, dtable);
+    }
+  }
+
+  // ---------------------------------------------------------------- attention, in steps
+
+  /** Rows along the last axis, normalised to sum 1. */
+  record Softmax() implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor out = scope.like(in.getFirst());
+      scope.kernels().softmax(in.getFirst(), out);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.scope().like(back.input(0));
+      back.scope().kernels().softmaxBackward(back.output(0), back.gradient(), dx);
+      back.give(0, dx);
+    }
+  }
+
+  /**
+   * A fixed value wherever a query may not see a key; input is [..., query, key].
+   *
+   * @param value minus infinity for scores, 0 for gates
+   */
+  record CausalMask(double value) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor out = in.getFirst().copy(scope.memory());
+      scope.kernels().maskCausal(out, value);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.gradient().copy(back.scope().memory());
+      back.scope().kernels().maskCausal(dx, 0);
+      back.give(0, dx);
+    }
+  }
+
+  /**
+   * Gates from gate logits, straight through: 0 or 1 forward, sigmoid backward. The unfused twin of
+   * what {@link Attention} does.
+   *
+   * @param gate noise or none; its bias is already in the logits
+   */
+  record Gating(Gate gate) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor out = scope.like(in.getFirst());
+      scope.kernels().gate(gate, in.getFirst(), out);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dz = back.scope().like(back.input(0));
+      back.scope().kernels().gateBackward(gate, back.input(0), back.gradient(), dz);
+      back.give(0, dz);
+    }
+  }
+
+  /**
+   * Gated causal attention in one kernel. Inputs are q [batch, query, heads, headDim], k and v
+   * [batch, key, kvHeads, headDim]; outputs are y like q, the expected density [batch, heads], and,
+   * without a gradient, the counts of {@link Kernels#attention}.
+   *
+   * @param spec heads, scale and gate
+   */
+  record Attention(AttentionSpec spec) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor q = in.get(0);
+      Shape heads = Shape.of(q.shape().dim(0), spec.heads());
+      Tensor y = scope.like(q);
+      Tensor logSumExp =
+          scope.make(Shape.of(q.shape().dim(0), spec.heads(), q.shape().dim(1)), q.dtype());
+      Tensor expected = scope.make(heads, q.dtype());
+      Tensor counts =
+          scope.make(Shape.of(q.shape().dim(0), spec.heads(), AttentionSpec.COUNTS), DType.F64);
+      scope.kernels().attention(spec, q, in.get(1), in.get(2), y, logSumExp, expected, counts);
+      return new Result(List.of(y, expected, counts), 2, List.of(logSumExp), Ownership.NEW);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Scope scope = back.scope();
+      Tensor dq = scope.like(back.input(0));
+      Tensor dk = scope.like(back.input(1));
+      Tensor dv = scope.like(back.input(2));
+      scope
+          .kernels()
+          .attentionBackward(
+              spec,
+              back.input(0),
+              back.input(1),
+              back.input(2),
+              back.output(0),
+              back.saved(0),
+              back.gradient(0),
+              back.gradient(1),
+              dq,
+              dk,
+              dv);
+      back.give(0, dq);
+      back.give(1, dk);
+      back.give(2, dv);
+    }
+  }
+
+  // ---------------------------------------------------------------- normalisation and positions
+
+  /**
+   * Layer normalisation; inputs are x, weight and bias.
+   *
+   * @param epsilon added to the variance
+   */
+  record LayerNorm(double epsilon) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor x = in.get(0);
+      Tensor out = scope.like(x);
+      Tensor mean = scope.make(Shape.of(x.shape().rows()), x.dtype());
+      Tensor inverse = scope.make(Shape.of(x.shape().rows()), x.dtype());
+      scope.kernels().layerNorm(x, in.get(1), in.get(2), epsilon, out, mean, inverse);
+      return Result.of(out, mean, inverse);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.scope().like(back.input(0));
+      Tensor dweight = back.scope().like(back.input(1));
+      Tensor dbias = back.scope().like(back.input(2));
+      back.scope()
+          .kernels()
+          .layerNormBackward(
+              back.input(0),
+              back.input(1),
+              back.saved(0),
+              back.saved(1),
+              back.gradient(),
+              dx,
+              dweight,
+              dbias);
+      back.give(0, dx);
+      back.give(1, dweight);
+      back.give(2, dbias);
+    }
+  }
+
+  /**
+   * Root mean square normalisation; inputs are x and weight.
+   *
+   * @param epsilon added to the mean square
+   */
+  record RmsNorm(double epsilon) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor x = in.get(0);
+      Tensor out = scope.like(x);
+      Tensor inverse = scope.make(Shape.of(x.shape().rows()), x.dtype());
+      scope.kernels().rmsNorm(x, in.get(1), epsilon, out, inverse);
+      return Result.of(out, inverse);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.scope().like(back.input(0));
+      Tensor dweight = back.scope().like(back.input(1));
+      back.scope()
+          .kernels()
+          .rmsNormBackward(
+              back.input(0), back.input(1), back.saved(0), back.gradient(), dx, dweight);
+      back.give(0, dx);
+      back.give(1, dweight);
+    }
+  }
+
+  /**
+   * Rotary position embedding; inputs are x [batch, time, heads, headDim] and the tables cos and
+   * sin [positions, pairs], which get no gradient.
+   *
+   * @param offset position of time 0
+   */
+  record Rotary(int offset) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor out = scope.like(in.getFirst());
+      scope.kernels().rotary(in.get(0), in.get(1), in.get(2), offset, Rotation.FORWARD, out);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.scope().like(back.input(0));
+      back.scope()
+          .kernels()
+          .rotary(back.gradient(), back.input(1), back.input(2), offset, Rotation.INVERSE, dx);
+      back.give(0, dx);
+    }
+  }
+
+  // ---------------------------------------------------------------- losses
+
+  /**
+   * Cross-entropy in nats, a number per row; inputs are logits [rows, vocabulary] and I32 targets
+   * [rows], -1 where a row is not scored.
+   */
+  record CrossEntropy() implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor logits = in.get(0);
+      Tensor losses = scope.make(in.get(1).shape(), logits.dtype());
+      Tensor logSumExp = scope.like(losses);
+      scope.kernels().crossEntropy(logits, in.get(1), losses, logSumExp);
+      return Result.of(losses, logSumExp);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dlogits = back.scope().like(back.input(0));
+      back.scope()
+          .kernels()
+          .crossEntropyBackward(
+              back.input(0), back.input(1), back.saved(0), back.gradient(), dlogits);
+      back.give(0, dlogits);
+    }
+  }
+
+  /**
+   * Divergence in nats of a student from a teacher, KL(teacher || student), a number per row;
+   * inputs are the student's and the teacher's logits [rows, vocabulary]. The teacher gets no
+   * gradient.
+   */
+  record Divergence() implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor out = scope.make(Shape.of(in.getFirst().shape().dim(0)), in.getFirst().dtype());
+      scope.kernels().divergence(in.get(0), in.get(1), out);
+      return Result.of(out);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dstudent = back.scope().like(back.input(0));
+      back.scope()
+          .kernels()
+          .divergenceBackward(back.input(0), back.input(1), back.gradient(), dstudent);
+      back.give(0, dstudent);
+    }
+  }
+
+  /**
+   * The permutation that exchanges two axes.
+   *
+   * @param rank number of axes
+   * @param first one axis
+   * @param second the other
+   * @return the operation
+   */
+  static Permute exchange(int rank, int first, int second) {
+    int[] order = IntStream.range(0, rank).toArray();
+    order[first] = second;
+    order[second] = first;
+    return new Permute(Arrays.stream(order).boxed().toList());
+  }
+}

@@ -1,0 +1,381 @@
+package filigree.autograd;
+
+import filigree.tensor.Arithmetic;
+import filigree.tensor.DType;
+import filigree.tensor.Kernels;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.Workspace;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.function.Predicate;
+
+/**
+ * One run of a model. It applies operations, records them when gradients are wanted, names values
+ * at sites, owns what it made and frees it in {@link #close}. There is no tape, hook registry or
+ * gradient slot that outlives it.
+ *
+ * <p>Not thread-safe.
+ */
+public final class Pass implements AutoCloseable {
+  private enum Mode {
+    RECORDING,
+    INFERENCE
+  }
+
+  private final Workspace workspace;
+  private final Scope scope;
+  private final Mode mode;
+  private final Optional<Tap> tap;
+  private final Predicate<Param> trained;
+  private final List<Call> record = new ArrayList<>();
+  private final Map<Param, Var> params = new LinkedHashMap<>();
+  private final List<Var> variables = new ArrayList<>();
+  private int vars;
+
+  private Pass(
+      Scope scope, Workspace workspace, Mode mode, Optional<Tap> tap, Predicate<Param> trained) {
+    this.workspace = workspace;
+    this.scope = scope;
+    this.mode = mode;
+    this.tap = tap;
+    this.trained = trained;
+  }
+
+  private static Pass start(Kernels kernels, Workspace workspace, Mode mode) {
+    return new Pass(
+        new Scope(kernels, workspace), workspace, mode, Optional.empty(), param -> true);
+  }
+
+  /**
+   * Starts a pass that can be differentiated.
+   *
+   * @param kernels the provider
+   * @param workspace memory for this pass alone, which resets it at its end
+   * @return the pass
+   */
+  public static Pass recording(Kernels kernels, Workspace workspace) {
+    return start(kernels, workspace, Mode.RECORDING);
+  }
+
+  /**
+   * Starts a pass that keeps no record.
+   *
+   * @param kernels the provider
+   * @param workspace memory for this pass alone, which resets it at its end
+   * @return the pass
+   */
+  public static Pass inference(Kernels kernels, Workspace workspace) {
+    return start(kernels, workspace, Mode.INFERENCE);
+  }
+
+  /**
+   * Returns the same pass with somebody looking. To be called before anything is applied.
+   *
+   * @param observer who looks
+   * @return a pass to be used instead of this one
+   */
+  public Pass with(Tap observer) {
+    requireUnused("a tap");
+    return new Pass(scope, workspace, mode, Optional.of(observer), trained);
+  }
+
+  /**
+   * Returns the same pass with some parameters frozen: no gradient is computed for them. To be
+   * called before anything is applied.
+   *
+   * @param which the parameters that are trained
+   * @return a pass to be used instead of this one
+   */
+  public Pass training(Predicate<Param> which) {
+    requireUnused("the choice of parameters");
+    return new Pass(scope, workspace, mode, tap, which);
+  }
+
+  private void requireUnused(String what) {
+    if (vars > 0) {
+      throw new AutogradException(what + " must be given before the first value of a pass is made");
+    }
+  }
+
+  /**
+   * Returns kernels and memory.
+   *
+   * @return the scope
+   */
+  public Scope scope() {
+    return scope;
+  }
+
+  /**
+   * Enters a value through which no gradient flows.
+   *
+   * @param value the value; it must outlive the pass or belong to it
+   * @return its name in this pass
+   */
+  public Var constant(Tensor value) {
+    return make(value, false);
+  }
+
+  /**
+   * Enters a value whose gradient is wanted.
+   *
+   * @param value the value; it must outlive the pass or belong to it
+   * @return its name in this pass
+   */
+  public Var variable(Tensor value) {
+    Var var = make(value, mode == Mode.RECORDING);
+    variables.add(var);
+    return var;
+  }
+
+  /**
+   * Enters a parameter; each is entered once, however often it is used.
+   *
+   * @param param the parameter
+   * @return its value in this pass
+   */
+  public Var param(Param param) {
+    return params.computeIfAbsent(
+        param, p -> make(p.value(), mode == Mode.RECORDING && trained.test(p)));
+  }
+
+  /**
+   * Applies an operation with one output.
+   *
+   * @param op the operation
+   * @param inputs its inputs, values of this pass
+   * @return its first output
+   */
+  public Var apply(Op op, Var... inputs) {
+    return applyAll(op, inputs).getFirst();
+  }
+
+  /**
+   * Applies an operation.
+   *
+   * @param op the operation
+   * @param inputs its inputs, values of this pass
+   * @return all its outputs
+   */
+  public List<Var> applyAll(Op op, Var... inputs) {
+    List<Var> in = List.of(inputs);
+    List<Tensor> values = new ArrayList<>(in.size());
+    boolean differentiable = false;
+    for (Var input : in) {
+      if (input.pass() != this) {
+        throw new AutogradException(op + ": an input belongs to another pass");
+      }
+      values.add(input.value());
+      differentiable |= input.differentiable();
+    }
+    Op.Result result = op.forward(scope, values);
+    List<Var> outputs = new ArrayList<>(result.outputs().size());
+    for (int i = 0; i < result.outputs().size(); i++) {
+      outputs.add(
+          make(result.outputs().get(i), differentiable && i < result.differentiableOutputs()));
+    }
+    if (differentiable) {
+      record.add(new Call(op, in, outputs, result));
+    } else {
+      result.saved().forEach(workspace::release);
+    }
+    return outputs;
+  }
+
+  /**
+   * Names a value, for whoever looks.
+   *
+   * @param site its name
+   * @param value the value
+   * @return the value to go on with
+   */
+  public Var at(Site site, Var value) {
+    return tap.isPresent() ? seen(tap.get(), site, value) : value;
+  }
+
+  /**
+   * Tells whether somebody looks at a site.
+   *
+   * @param site the site
+   * @return whether the value must exist
+   */
+  public boolean wants(Site site) {
+    return tap.isPresent() && tap.get().wants(site);
+  }
+
+  private Var seen(Tap observer, Site site, Var value) {
+    if (!observer.wants(site)) {
+      return value;
+    }
+    Var next = observer.see(this, site, value);
+    if (!next.shape().equals(value.shape())) {
+      throw new AutogradException(
+          "the value put at %s has shape %s, expected %s"
+              .formatted(site, next.shape(), value.shape()));
+    }
+    return next;
+  }
+
+  /**
+   * Differentiates a scalar with respect to all parameters and variables: one loop over the record,
+   * last to first. Each gradient is given back when it has been used, and so is each recorded
+   * value; what entered the pass stays.
+   *
+   * @param result a scalar of this pass
+   * @return the gradients, alive until this pass is closed
+   * @throws AutogradException where the result is not a scalar or depends on nothing
+   */
+  public Gradients backward(Var result) {
+    if (result.shape().size() != 1) {
+      throw new AutogradException(
+          "backward: the result has shape "
+              + result.shape()
+              + ", expected one number; sum it first");
+    }
+    Tensor one = scope.like(result.value());
+    scope.kernels().fill(one, 1);
+    return backward(result, one);
+  }
+
+  /**
+   * Pulls a gradient back: the product of a vector with the Jacobian.
+   *
+   * @param result a value of this pass
+   * @param gradient the vector, of the result's shape; this pass then owns it
+   * @return the gradients, alive until this pass is closed
+   * @throws AutogradException where the result depends on nothing
+   */
+  public Gradients backward(Var result, Tensor gradient) {
+    if (!result.differentiable()) {
+      throw new AutogradException(
+          "backward: the result depends on no parameter or variable of a recording pass");
+    }
+    Accumulator gradients = new Accumulator();
+    gradients.add(result, gradient);
+    while (!record.isEmpty()) {
+      Call call = record.removeLast();
+      Tensor[] arrived = new Tensor[call.outputs.size()];
+      boolean reached = false;
+      for (int i = 0; i < arrived.length; i++) {
+        arrived[i] = gradients.take(call.outputs.get(i));
+        reached |= arrived[i] != null;
+      }
+      if (reached) {
+        Backward step = new Backward(scope, call, arrived);
+        call.op.vjp(step);
+        for (int i = 0; i < call.inputs.size(); i++) {
+          Var input = call.inputs.get(i);
+          step.given(i)
+              .filter(given -> input.differentiable())
+              .ifPresent(g -> gradients.add(input, g));
+        }
+        gradients.drop(step.arrived());
+      }
+      free(call);
+    }
+    Gradients out = new Gradients();
+    params.forEach((param, var) -> gradients.find(var).ifPresent(g -> out.put(param, g)));
+    variables.forEach(var -> gradients.find(var).ifPresent(g -> out.put(var, g)));
+    return out;
+  }
+
+  /** Nothing recorded earlier reads what this call made, so that it can be used again. */
+  private void free(Call call) {
+    call.result.saved().forEach(workspace::release);
+    for (Var output : call.outputs) {
+      output.markReleased();
+    }
+    if (call.result.ownership() == Op.Ownership.NEW) {
+      call.result.outputs().forEach(workspace::release);
+    }
+  }
+
+  private Var make(Tensor value, boolean differentiable) {
+    return new Var(this, vars++, value, differentiable);
+  }
+
+  /** Frees everything that this pass made. */
+  @Override
+  public void close() {
+    record.clear();
+    workspace.reset();
+  }
+
+  /**
+   * Gradients on their way. A rule may hand the same tensor to several inputs (a sum does), so that
+   * each buffer is counted, added to in place only by its sole owner, and given back by its last.
+   */
+  private final class Accumulator {
+    private final Map<Integer, Tensor> byVar = new HashMap<>();
+    private final Map<Long, Integer> owners = new HashMap<>();
+    private final Map<Long, Tensor> buffers = new HashMap<>();
+
+    void add(Var var, Tensor gradient) {
+      Tensor held = byVar.get(var.index());
+      retain(gradient);
+      if (held == null) {
+        byVar.put(var.index(), gradient);
+      } else if (owners.get(held.address()) == 1) {
+        scope.kernels().accumulate(1, gradient, held);
+        drop(gradient);
+      } else {
+        Tensor sum = scope.combine(Arithmetic.ADD, held, gradient);
+        drop(held);
+        drop(gradient);
+        retain(sum);
+        byVar.put(var.index(), sum);
+      }
+    }
+
+    /** Removes a value's gradient; the caller drops it when it has been used. */
+    Tensor take(Var var) {
+      return byVar.remove(var.index());
+    }
+
+    Optional<Tensor> find(Var var) {
+      return Optional.ofNullable(byVar.get(var.index()));
+    }
+
+    void drop(Tensor[] used) {
+      for (Tensor tensor : used) {
+        if (tensor != null) {
+          if (owners.containsKey(tensor.address())) {
+            drop(tensor);
+          } else {
+            workspace.release(tensor);
+          }
+        }
+      }
+    }
+
+    private void retain(Tensor tensor) {
+      owners.merge(tensor.address(), 1, Integer::sum);
+      buffers.putIfAbsent(tensor.address(), tensor);
+    }
+
+    private void drop(Tensor tensor) {
+      long address = tensor.address();
+      int left = owners.merge(address, -1, Integer::sum);
+      if (left == 0) {
+        owners.remove(address);
+        workspace.release(buffers.remove(address));
+      }
+    }
+  }
+
+  /**
+   * Makes a tensor in this pass's memory.
+   *
+   * @param shape its shape
+   * @param dtype its type
+   * @return a tensor with undefined contents
+   */
+  public Tensor make(Shape shape, DType dtype) {
+    return scope.make(shape, dtype);
+  }
+}
