@@ -1,0 +1,196 @@
+package filigree.transformer;
+
+import filigree.autograd.Op;
+import filigree.autograd.Pass;
+import filigree.autograd.Var;
+import filigree.tensor.Arithmetic;
+import filigree.tensor.AttentionSpec;
+import filigree.tensor.DType;
+import filigree.tensor.Elementwise;
+import filigree.tensor.Gate;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.Transpose;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * Attention in five steps: query, key, value, pattern, output. Ordinarily the pattern and what
+ * follows from it is one kernel that never stores it; when somebody looks at scores, gates or
+ * pattern, the same formula is computed step by step.
+ */
+final class AttentionLayer {
+  /**
+   * What attention returns.
+   *
+   * @param out [batch, time, width]
+   * @param expected [batch, heads]
+   * @param counts [batch, heads, 4]
+   */
+  record Output(Var out, Var expected, Var counts) {}
+
+  private final ModelConfig.Attention sizes;
+  private final Sites.Block sites;
+  private final int layer;
+  private final Optional<Transformer.RotaryTable> rotary;
+  private final Transformer.Linear query;
+  private final Transformer.Linear key;
+  private final Transformer.Linear value;
+  private final Transformer.Linear output;
+
+  AttentionLayer(
+      ModelConfig config,
+      Parameters parameters,
+      Sites.Block sites,
+      int layer,
+      Optional<Transformer.RotaryTable> rotary) {
+    String name = "blocks." + layer + ".attn.";
+    this.sizes = config.attention();
+    this.sites = sites;
+    this.layer = layer;
+    this.rotary = rotary;
+    this.query = Transformer.Linear.of(parameters, name + "q", sizes.bias());
+    this.key = Transformer.Linear.of(parameters, name + "k", sizes.bias());
+    this.value = Transformer.Linear.of(parameters, name + "v", sizes.bias());
+    this.output = Transformer.Linear.of(parameters, name + "o", sizes.bias());
+  }
+
+  Output forward(Pass pass, Var x, Gates gates, Optional<KeyValueCache> cache) {
+    int offset = cache.map(KeyValueCache::length).orElse(0);
+    Var q = pass.at(sites.q, heads(pass, query.forward(pass, x), sizes.heads()));
+    Var k = pass.at(sites.k, heads(pass, key.forward(pass, x), sizes.kvHeads()));
+    Var v = pass.at(sites.v, heads(pass, value.forward(pass, x), sizes.kvHeads()));
+    if (rotary.isPresent()) {
+      q = pass.at(sites.rotQ, rotate(pass, q, rotary.get(), offset));
+      k = pass.at(sites.rotK, rotate(pass, k, rotary.get(), offset));
+    }
+    if (cache.isPresent()) {
+      KeyValueCache held = cache.get();
+      k = pass.constant(held.extendKeys(Transformer.kernels(pass), layer, k.value()));
+      v = pass.constant(held.extendValues(Transformer.kernels(pass), layer, v.value()));
+    }
+    AttentionSpec spec =
+        new AttentionSpec(
+            sizes.heads(),
+            sizes.kvHeads(),
+            sizes.headDim(),
+            1 / Math.sqrt(sizes.headDim()),
+            gates.of(layer));
+    List<Var> attended =
+        somebodyLooks(pass)
+            ? stepByStep(pass, spec, q, k, v)
+            : pass.applyAll(new Op.Attention(spec), q, k, v);
+    Var z = pass.at(sites.z, attended.get(0));
+    Shape merged =
+        Shape.of(z.shape().dim(0), z.shape().dim(1), (long) sizes.heads() * sizes.headDim());
+    Var out = output.forward(pass, pass.apply(new Op.Reshape(merged), z));
+    return new Output(pass.at(sites.attnOut, out), attended.get(1), attended.get(2));
+  }
+
+  private boolean somebodyLooks(Pass pass) {
+    return pass.wants(sites.scores)
+        || pass.wants(sites.gateLogits)
+        || pass.wants(sites.gate)
+        || pass.wants(sites.pattern);
+  }
+
+  /** [batch, time, heads x headDim] as [batch, time, heads, headDim]. */
+  private Var heads(Pass pass, Var x, int heads) {
+    return pass.apply(
+        new Op.Reshape(Shape.of(x.shape().dim(0), x.shape().dim(1), heads, sizes.headDim())), x);
+  }
+
+  private static Var rotate(Pass pass, Var x, Transformer.RotaryTable table, int offset) {
+    return pass.apply(
+        new Op.Rotary(offset), x, pass.constant(table.cos()), pass.constant(table.sin()));
+  }
+
+  /** The formula of {@link Op.Attention}, every table made and named. */
+  private List<Var> stepByStep(Pass pass, AttentionSpec spec, Var q, Var k, Var v) {
+    long batch = q.shape().dim(0);
+    long queries = q.shape().dim(1);
+    long keys = k.shape().dim(1);
+    long group = spec.heads() / spec.kvHeads();
+    // Query heads that share a key head lie side by side: [batch, kvHeads, group x query, headDim].
+    Shape grouped = Shape.of(batch, spec.kvHeads(), group * queries, spec.headDim());
+    Shape table = Shape.of(batch, spec.heads(), queries, keys);
+    Shape groupedTable = Shape.of(batch, spec.kvHeads(), group * queries, keys);
+    Op swap = Op.exchange(4, 1, 2);
+    Var qs = pass.apply(new Op.Reshape(grouped), pass.apply(swap, q));
+    Var ks = pass.apply(swap, k);
+    Var vs = pass.apply(swap, v);
+
+    Var products = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), qs, ks);
+    Var scaled =
+        pass.apply(new Op.Scale(spec.scale()), pass.apply(new Op.Reshape(table), products));
+    Var scores =
+        pass.at(sites.scores, pass.apply(new Op.CausalMask(Double.NEGATIVE_INFINITY), scaled));
+    Var pattern = pass.at(sites.pattern, pass.apply(new Op.Softmax(), scores));
+    Var logits = pass.at(sites.gateLogits, plus(pass, scores, spec.gate().biasOrZero()));
+    Var gate = pass.at(sites.gate, pass.apply(new Op.Gating(spec.gate()), logits));
+    Var kept = pass.apply(new Op.Combine(Arithmetic.MULTIPLY), pattern, gate);
+
+    Var mixed =
+        pass.apply(
+            new Op.MatMul(Transpose.NO, Transpose.NO),
+            pass.apply(new Op.Reshape(groupedTable), kept),
+            vs);
+    Shape perHead = Shape.of(batch, spec.heads(), queries, spec.headDim());
+    Var y = pass.apply(swap, pass.apply(new Op.Reshape(perHead), mixed));
+    return List.of(y, expected(pass, spec, logits), counts(pass, spec, logits.value()));
+  }
+
+  private static Var plus(Pass pass, Var x, double number) {
+    if (number == 0) {
+      return x;
+    }
+    Tensor constant = pass.scope().make(Shape.of(), x.value().dtype());
+    pass.scope().kernels().fill(constant, number);
+    return pass.apply(new Op.Combine(Arithmetic.ADD), x, pass.constant(constant));
+  }
+
+  /** Mean sigmoid of the gate logits over causal pairs; masked logits are minus infinity, so 0. */
+  private static Var expected(Pass pass, AttentionSpec spec, Var logits) {
+    Shape heads = Shape.of(logits.shape().dim(0), logits.shape().dim(1));
+    if (spec.gate() instanceof Gate.Open) {
+      Tensor ones = pass.scope().make(heads, logits.value().dtype());
+      pass.scope().kernels().fill(ones, 1);
+      return pass.constant(ones);
+    }
+    long pairs = AttentionSpec.causalPairs(logits.shape().dim(2), logits.shape().dim(3));
+    Var open = pass.apply(new Op.Map(Elementwise.SIGMOID), logits);
+    Var masked = pass.apply(new Op.CausalMask(0), open);
+    Shape kept = Shape.of(heads.dim(0), heads.dim(1), 1, 1);
+    Var sum = pass.apply(new Op.Reshape(heads), pass.apply(new Op.Sum(kept), masked));
+    return pass.apply(new Op.Scale(1.0 / pairs), sum);
+  }
+
+  /** Counts as the kernel does, from the table of gate logits. */
+  private static Var counts(Pass pass, AttentionSpec spec, Tensor logits) {
+    int rows = Math.toIntExact(logits.shape().dim(0) * logits.shape().dim(1));
+    int queries = logits.shape().length(2);
+    int keys = logits.shape().length(3);
+    double[] counts = new double[rows * AttentionSpec.COUNTS];
+    for (int row = 0; row < rows; row++) {
+      int at = row * AttentionSpec.COUNTS;
+      for (int i = 0; i < queries; i++) {
+        int position = keys - queries + i;
+        int open = 0;
+        for (int j = 0; j <= position; j++) {
+          boolean isOpen =
+              spec.gate() instanceof Gate.Open
+                  || logits.get(((long) row * queries + i) * keys + j) > 0;
+          if (isOpen) {
+            open++;
+            counts[at + AttentionSpec.FIRST] += j == 0 ? 1 : 0;
+            counts[at + AttentionSpec.DIAGONAL] += j == position ? 1 : 0;
+          }
+        }
+        counts[at + AttentionSpec.OPEN] += open;
+        counts[at + AttentionSpec.EMPTY_ROWS] += open == 0 ? 1 : 0;
+      }
+    }
+    Shape shape = Shape.of(logits.shape().dim(0), logits.shape().dim(1), AttentionSpec.COUNTS);
+    return pass.constant(Tensor.of(pass.scope().memory(), DType.F64, shape, counts));
+  }
+}

@@ -1,0 +1,76 @@
+package filigree.transformer;
+
+import filigree.tensor.Kernels;
+import filigree.tensor.Memory;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Keys and values of the tokens seen so far, so that generating a token costs one token's work. For
+ * one sequence; keys are stored after rotation.
+ */
+public final class KeyValueCache {
+  private final List<Tensor> keys = new ArrayList<>();
+  private final List<Tensor> values = new ArrayList<>();
+  private final int capacity;
+  private int length;
+
+  /**
+   * Makes an empty cache.
+   *
+   * @param config the model
+   * @param like gives the element type, usually any weight
+   * @param capacity tokens it can hold
+   * @param memory owns it
+   */
+  public KeyValueCache(ModelConfig config, Tensor like, int capacity, Memory memory) {
+    this.capacity = capacity;
+    Shape shape = Shape.of(1, capacity, config.attention().kvHeads(), config.attention().headDim());
+    for (int layer = 0; layer < config.sizes().layers(); layer++) {
+      keys.add(memory.allocate(shape, like.dtype()));
+      values.add(memory.allocate(shape, like.dtype()));
+    }
+  }
+
+  /**
+   * Returns the number of tokens held.
+   *
+   * @return 0 at first
+   */
+  public int length() {
+    return length;
+  }
+
+  /** Notes the keys of new tokens and returns those of all: [1, length + new, kvHeads, headDim]. */
+  Tensor extendKeys(Kernels kernels, int layer, Tensor k) {
+    return extend(kernels, keys.get(layer), k);
+  }
+
+  /** Notes the values of new tokens and returns those of all. */
+  Tensor extendValues(Kernels kernels, int layer, Tensor v) {
+    return extend(kernels, values.get(layer), v);
+  }
+
+  /** Counts tokens as held once every layer has noted them. */
+  void advance(int tokens) {
+    length += tokens;
+  }
+
+  private Tensor extend(Kernels kernels, Tensor store, Tensor fresh) {
+    long tokens = fresh.shape().dim(1);
+    if (length + tokens > capacity) {
+      throw new ModelException(
+          "the key-value cache holds %d tokens and cannot take %d more; its capacity is %d"
+              .formatted(length, tokens, capacity));
+    }
+    kernels.copyAlong(fresh, 0, store, length, 1, tokens);
+    // One sequence: the first tokens of [1, capacity, ...] are contiguous.
+    Shape all = store.shape();
+    return store
+        .reshape(Shape.of(all.dim(1), all.dim(2), all.dim(3)))
+        .rows(0, length + tokens)
+        .reshape(Shape.of(1, length + tokens, all.dim(2), all.dim(3)));
+  }
+}

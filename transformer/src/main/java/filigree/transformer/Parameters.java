@@ -1,0 +1,151 @@
+package filigree.transformer;
+
+import filigree.autograd.Param;
+import filigree.tensor.DType;
+import filigree.tensor.Memory;
+import filigree.tensor.Philox;
+import filigree.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** A model's weights by name, in the order of {@link ModelConfig#parameters()}. */
+public final class Parameters {
+  private final Map<String, Param> byName;
+
+  private Parameters(Map<String, Param> byName) {
+    this.byName = byName;
+  }
+
+  /**
+   * Takes weights that were loaded.
+   *
+   * @param config what the model needs
+   * @param weights tensors by the names of {@link ModelConfig#parameters()}; not copied
+   * @return the parameters
+   * @throws ModelException where one is missing, unknown or of another shape
+   */
+  public static Parameters of(ModelConfig config, Map<String, Tensor> weights) {
+    Map<String, Param> params = new LinkedHashMap<>();
+    List<String> missing = new ArrayList<>();
+    for (ModelConfig.ParameterSpec spec : config.parameters()) {
+      Tensor weight = weights.get(spec.name());
+      if (weight == null) {
+        missing.add(spec.name());
+      } else if (!weight.shape().equals(spec.shape())) {
+        throw new ModelException(
+            "parameter %s has shape %s, the configuration says %s"
+                .formatted(spec.name(), weight.shape(), spec.shape()));
+      } else {
+        params.put(spec.name(), new Param(spec.name(), weight));
+      }
+    }
+    if (!missing.isEmpty()) {
+      throw new ModelException("parameters are missing: " + String.join(", ", missing));
+    }
+    for (String name : weights.keySet()) {
+      if (!params.containsKey(name)) {
+        throw new ModelException("parameter " + name + " is not one of this configuration");
+      }
+    }
+    return new Parameters(params);
+  }
+
+  /**
+   * Draws initial weights as GPT-2 does: matrices from a normal distribution of deviation 0.02,
+   * those that write into the residual stream divided by sqrt(2 layers), norms 1, biases 0 (Radford
+   * et al., "Language models are unsupervised multitask learners", section 2.3).
+   *
+   * @param config the model
+   * @param dtype F32 or F64
+   * @param memory owns the weights
+   * @param draw the distribution
+   * @return the parameters
+   */
+  public static Parameters random(ModelConfig config, DType dtype, Memory memory, Draw draw) {
+    Map<String, Param> params = new LinkedHashMap<>();
+    int stream = 0;
+    for (ModelConfig.ParameterSpec spec : config.parameters()) {
+      Philox random = new Philox(draw.seed(), stream++);
+      String name = spec.name();
+      boolean residual = name.endsWith("attn.o.weight") || name.endsWith("mlp.down.weight");
+      double deviation =
+          residual ? draw.deviation() / Math.sqrt(2.0 * config.sizes().layers()) : draw.deviation();
+      double constant = name.endsWith(".weight") ? 1 : 0;
+      Tensor value =
+          Tensor.generate(
+              memory,
+              dtype,
+              spec.shape(),
+              spec.shape().rank() > 1 ? i -> deviation * random.nextGaussian() : i -> constant);
+      params.put(name, new Param(name, value));
+    }
+    return new Parameters(params);
+  }
+
+  /**
+   * How initial weights are drawn.
+   *
+   * @param deviation standard deviation of the matrices, {@code initializer_range} in config.json
+   * @param seed chooses the draw
+   */
+  public record Draw(double deviation, long seed) {
+    /** Checks the deviation. */
+    public Draw {
+      if (!(deviation > 0)) {
+        throw new ModelException(
+            "initial weights: the deviation is " + deviation + ", expected more than 0");
+      }
+    }
+  }
+
+  /**
+   * Returns a parameter.
+   *
+   * @param name its name
+   * @return the parameter
+   * @throws ModelException where there is none of this name
+   */
+  public Param get(String name) {
+    Param param = byName.get(name);
+    if (param == null) {
+      throw new ModelException("there is no parameter named " + name);
+    }
+    return param;
+  }
+
+  /**
+   * Returns all parameters in order.
+   *
+   * @return an unmodifiable view
+   */
+  public Collection<Param> all() {
+    return Collections.unmodifiableCollection(byName.values());
+  }
+
+  /**
+   * Returns all weights by name, in order.
+   *
+   * @return a new map of the tensors, not copied
+   */
+  public Map<String, Tensor> tensors() {
+    Map<String, Tensor> out = new LinkedHashMap<>();
+    byName.forEach((name, param) -> out.put(name, param.value()));
+    return out;
+  }
+
+  /**
+   * Copies every weight.
+   *
+   * @param memory owns the copies
+   * @return parameters of the same names
+   */
+  public Parameters copy(Memory memory) {
+    Map<String, Param> params = new LinkedHashMap<>();
+    byName.forEach((name, param) -> params.put(name, new Param(name, param.value().copy(memory))));
+    return new Parameters(params);
+  }
+}

@@ -1,0 +1,291 @@
+package filigree.transformer;
+
+import filigree.autograd.Op;
+import filigree.autograd.Param;
+import filigree.autograd.Pass;
+import filigree.autograd.Site;
+import filigree.autograd.Var;
+import filigree.tensor.Arithmetic;
+import filigree.tensor.Kernels;
+import filigree.tensor.Memory;
+import filigree.tensor.Shape;
+import filigree.tensor.ShapeSpec;
+import filigree.tensor.Tensor;
+import filigree.tensor.Transpose;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A decoder-only transformer: embedding, blocks, norm, head. One model for all families; a {@link
+ * ModelConfig} says what its parts are.
+ */
+public final class Transformer {
+  /** Which positions get logits. */
+  public enum Logits {
+    /** Every position. */
+    ALL,
+    /** The last position only, which is all that generation needs. */
+    LAST
+  }
+
+  /**
+   * What a forward run returns.
+   *
+   * @param logits [batch, time, vocabulary], time being 1 for {@link Logits#LAST}
+   * @param expected per layer, the expected density [batch, heads]: mean sigmoid of the gate logits
+   *     over causal pairs; differentiable; 1 for dense gates
+   * @param counts per layer, F64 [batch, heads, {@value filigree.tensor.AttentionSpec#COUNTS}], see
+   *     {@link filigree.tensor.AttentionSpec}
+   */
+  public record Output(Var logits, List<Var> expected, List<Var> counts) {
+    /**
+     * Averages the expected density over layers, batch and heads: the statistic S of the objective.
+     *
+     * @param pass the pass that computed this output
+     * @return a differentiable scalar between 0 and 1
+     */
+    public Var density(Pass pass) {
+      Var sum = pass.apply(new Op.Sum(Shape.of()), expected.getFirst());
+      for (Var layer : expected.subList(1, expected.size())) {
+        sum =
+            pass.apply(
+                new Op.Combine(Arithmetic.ADD), sum, pass.apply(new Op.Sum(Shape.of()), layer));
+      }
+      double count = (double) expected.size() * expected.getFirst().shape().size();
+      return pass.apply(new Op.Scale(1 / count), sum);
+    }
+  }
+
+  private final ModelConfig config;
+  private final Parameters parameters;
+  private final Sites sites;
+  private final List<Block> blocks = new ArrayList<>();
+  private final Norm norm;
+  private final Optional<RotaryTable> rotary;
+
+  /**
+   * Assembles a model.
+   *
+   * @param config its description
+   * @param parameters its weights, all of one computing type
+   * @param memory owns the tables that the model makes (rotary angles)
+   */
+  public Transformer(ModelConfig config, Parameters parameters, Memory memory) {
+    this.config = config;
+    this.parameters = parameters;
+    this.sites = new Sites(config.sizes().layers());
+    this.rotary =
+        config.positions() instanceof ModelConfig.Positions.Rotary(double theta)
+            ? Optional.of(
+                RotaryTable.of(config, theta, parameters.get("embed.weight").value(), memory))
+            : Optional.empty();
+    for (int layer = 0; layer < config.sizes().layers(); layer++) {
+      blocks.add(new Block(config, parameters, sites.blocks.get(layer), layer, rotary));
+    }
+    this.norm = Norm.of(config, parameters, "norm");
+  }
+
+  /**
+   * Returns the description.
+   *
+   * @return the configuration
+   */
+  public ModelConfig config() {
+    return config;
+  }
+
+  /**
+   * Returns the weights.
+   *
+   * @return the parameters
+   */
+  public Parameters parameters() {
+    return parameters;
+  }
+
+  /**
+   * Lists the names under which a tap can see values of this model.
+   *
+   * @return sites in the order in which a forward run passes them
+   */
+  public List<Site> sites() {
+    return sites.all(config);
+  }
+
+  /**
+   * Runs the model on whole sequences.
+   *
+   * @param pass the pass
+   * @param ids I32 [batch, time]
+   * @param gates how attention is gated
+   * @return logits for every position, and densities
+   */
+  public Output forward(Pass pass, Tensor ids, Gates gates) {
+    return run(pass, ids, gates, Optional.empty(), Logits.ALL);
+  }
+
+  /**
+   * Runs the model on the next tokens of one sequence.
+   *
+   * @param pass an inference pass
+   * @param ids I32 [1, new tokens]
+   * @param gates how attention is gated
+   * @param cache what came before; extended by these tokens
+   * @return logits for the last position, and densities
+   */
+  public Output next(Pass pass, Tensor ids, Gates gates, KeyValueCache cache) {
+    Output out = run(pass, ids, gates, Optional.of(cache), Logits.LAST);
+    cache.advance(ids.shape().length(1));
+    return out;
+  }
+
+  private Output run(
+      Pass pass, Tensor ids, Gates gates, Optional<KeyValueCache> cache, Logits wanted) {
+    ShapeSpec.check("transformer").that("ids", ids, "batch time");
+    int offset = cache.map(KeyValueCache::length).orElse(0);
+    int time = ids.shape().length(1);
+    if (offset + time > config.sizes().context()) {
+      throw new ModelException(
+          "a sequence of %d tokens is longer than the model's context of %d; use a shorter --context"
+              .formatted(offset + time, config.sizes().context()));
+    }
+    if (time == 0) {
+      throw new ModelException("an empty sequence has no logits; give at least one token");
+    }
+    Var embedding = pass.param(parameters.get("embed.weight"));
+    Var x = pass.at(sites.embed, pass.apply(new Op.Gather(), embedding, pass.constant(ids)));
+    if (config.positions() instanceof ModelConfig.Positions.Learned) {
+      Var table = pass.param(parameters.get("positions.weight"));
+      Var rows = pass.apply(new Op.Slice(0, offset, offset + time), table);
+      x = pass.apply(new Op.Combine(Arithmetic.ADD), x, pass.at(sites.positions, rows));
+    }
+    List<Var> expected = new ArrayList<>();
+    List<Var> counts = new ArrayList<>();
+    for (Block block : blocks) {
+      Block.Output out = block.forward(pass, x, gates, cache);
+      x = out.residual();
+      expected.add(out.expected());
+      counts.add(out.counts());
+    }
+    if (wanted == Logits.LAST && time > 1) {
+      x = pass.apply(new Op.Slice(1, time - 1, time), x);
+    }
+    x = pass.at(sites.normalized, norm.forward(pass, x));
+    Var head =
+        config.head() == ModelConfig.Head.TIED
+            ? embedding
+            : pass.param(parameters.get("head.weight"));
+    Var logits = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), x, head);
+    return new Output(pass.at(sites.logits, logits), expected, counts);
+  }
+
+  /**
+   * Mean cross-entropy.
+   *
+   * @param pass the pass that computed the logits
+   * @param logits [batch, time, vocabulary]
+   * @param batch what was to be predicted
+   * @return a scalar, in nats per scored token
+   * @throws ModelException where nothing is scored
+   */
+  public static Var loss(Pass pass, Var logits, Batch batch) {
+    if (batch.scored() == 0) {
+      throw new ModelException("no token of this batch is scored; give sequences of two or more");
+    }
+    Var losses = losses(pass, logits, batch.targets());
+    return pass.apply(
+        new Op.Scale(1.0 / batch.scored()), pass.apply(new Op.Sum(Shape.of()), losses));
+  }
+
+  /**
+   * Cross-entropy, position by position.
+   *
+   * @param pass the pass that computed the logits
+   * @param logits [batch, time, vocabulary]
+   * @param targets I32 [batch, time]: the token that follows each position, -1 where not scored
+   * @return [batch x time] nats, 0 where not scored
+   */
+  public static Var losses(Pass pass, Var logits, Tensor targets) {
+    return pass.apply(
+        new Op.CrossEntropy(),
+        rows(pass, logits),
+        pass.constant(targets.reshape(Shape.of(targets.size()))));
+  }
+
+  /**
+   * Views logits as one row per position.
+   *
+   * @param pass the pass
+   * @param logits [batch, time, vocabulary]
+   * @return [batch x time, vocabulary]
+   */
+  public static Var rows(Pass pass, Var logits) {
+    return pass.apply(
+        new Op.Reshape(Shape.of(logits.shape().rows(), logits.shape().dim(-1))), logits);
+  }
+
+  /** A linear map: weight [out, in] and, where the model has one, a bias. */
+  record Linear(Param weight, Optional<Param> bias) {
+    static Linear of(Parameters parameters, String name, ModelConfig.Bias bias) {
+      return new Linear(
+          parameters.get(name + ".weight"),
+          bias == ModelConfig.Bias.PRESENT
+              ? Optional.of(parameters.get(name + ".bias"))
+              : Optional.empty());
+    }
+
+    Var forward(Pass pass, Var x) {
+      Var y = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), x, pass.param(weight));
+      return bias.isPresent()
+          ? pass.apply(new Op.Combine(Arithmetic.ADD), y, pass.param(bias.get()))
+          : y;
+    }
+  }
+
+  /** A normalisation with its weights. */
+  record Norm(ModelConfig.Norm settings, Param weight, Optional<Param> bias) {
+    static Norm of(ModelConfig config, Parameters parameters, String name) {
+      return new Norm(
+          config.norm(),
+          parameters.get(name + ".weight"),
+          config.norm().kind() == ModelConfig.NormKind.LAYER
+              ? Optional.of(parameters.get(name + ".bias"))
+              : Optional.empty());
+    }
+
+    Var forward(Pass pass, Var x) {
+      Var w = pass.param(weight);
+      return switch (settings.kind()) {
+        case LAYER ->
+            pass.apply(new Op.LayerNorm(settings.epsilon()), x, w, pass.param(bias.orElseThrow()));
+        case RMS -> pass.apply(new Op.RmsNorm(settings.epsilon()), x, w);
+      };
+    }
+  }
+
+  /** Cosines and sines of all angles: [context, headDim / 2]. */
+  record RotaryTable(Tensor cos, Tensor sin) {
+    static RotaryTable of(ModelConfig config, double theta, Tensor like, Memory memory) {
+      int positions = config.sizes().context();
+      int pairs = config.attention().headDim() / 2;
+      double[] cos = new double[positions * pairs];
+      double[] sin = new double[positions * pairs];
+      for (int position = 0; position < positions; position++) {
+        for (int pair = 0; pair < pairs; pair++) {
+          double angle = position * Math.pow(theta, -(double) pair / pairs);
+          cos[position * pairs + pair] = Math.cos(angle);
+          sin[position * pairs + pair] = Math.sin(angle);
+        }
+      }
+      Shape shape = Shape.of(positions, pairs);
+      return new RotaryTable(
+          Tensor.of(memory, like.dtype(), shape, cos), Tensor.of(memory, like.dtype(), shape, sin));
+    }
+  }
+
+  /** Runs a kernel on a value that no gradient flows through. */
+  static Kernels kernels(Pass pass) {
+    return pass.scope().kernels();
+  }
+}
