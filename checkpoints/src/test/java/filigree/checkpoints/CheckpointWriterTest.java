@@ -1,0 +1,253 @@
+package filigree.checkpoints;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.checkpoints.CheckpointWriter.Contents;
+import filigree.tensor.DType;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.Workspace;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class CheckpointWriterTest {
+  @TempDir Path parent;
+
+  private final Workspace memory = new Workspace("test");
+
+  @AfterEach
+  void free() {
+    memory.close();
+  }
+
+  private Contents contents(String config) {
+    ObjectNode json = Fixtures.object(config);
+    return new Contents(json, Optional.empty(), Fixtures.weights(json, memory), Optional.empty());
+  }
+
+  private Contents scaled(String config, float first) {
+    Contents contents = contents(config);
+    Map<String, Tensor> weights = new LinkedHashMap<>(contents.weights());
+    float[] values = new float[(int) weights.get("norm.weight").size()];
+    Arrays.fill(values, first);
+    weights.put("norm.weight", Tensor.of(memory, Shape.of(values.length), values));
+    return new Contents(contents.config(), Optional.empty(), weights, Optional.empty());
+  }
+
+  private double normOf(Path folder) {
+    try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+      return checkpoint.weights(memory).get("norm.weight").get(0);
+    }
+  }
+
+  private void assertOnly(Path... expected) throws IOException {
+    try (Stream<Path> files = Files.list(parent)) {
+      assertThat(files).containsExactlyInAnyOrder(expected);
+    }
+  }
+
+  /** The files of Hugging Face's own writer and ours are the same, byte for byte. */
+  @ParameterizedTest
+  @ValueSource(strings = {"babyllama", "stories260k", "gpt2-induction"})
+  void aRealModelReadAndWrittenIsTheSame(String name) throws IOException {
+    Path source = SharedData.require("checkpoints").resolve(name);
+    Path copy = parent.resolve("copy");
+    try (Checkpoint checkpoint = Checkpoint.open(source)) {
+      CheckpointWriter.write(
+          copy,
+          new Contents(
+              checkpoint.configJson(),
+              Optional.empty(),
+              checkpoint.weights(memory),
+              Optional.of(source)));
+    }
+    assertThat(copy.resolve("model.safetensors"))
+        .hasSameBinaryContentAs(source.resolve("model.safetensors"));
+    assertThat(copy.resolve("tokenizer.json"))
+        .hasSameBinaryContentAs(source.resolve("tokenizer.json"));
+    assertThat(Json.readObject(copy.resolve("config.json")))
+        .isEqualTo(Json.readObject(source.resolve("config.json")));
+    assertOnly(copy);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {Fixtures.GPT2, Fixtures.LLAMA})
+  void aNewModelComesBackBitForBit(String config) {
+    Contents contents = contents(config);
+    // The bits of a signalling NaN and of minus zero.
+    Tensor strange =
+        Tensor.ofInts(
+            memory,
+            contents.weights().get("blocks.1.attn.k.weight").shape(),
+            filled((int) contents.weights().get("blocks.1.attn.k.weight").size()));
+    contents
+        .weights()
+        .put("blocks.1.attn.k.weight", Tensor.wrap(strange.bytes(), strange.shape(), DType.F32));
+    Path folder = parent.resolve("a/b/model");
+    CheckpointWriter.write(folder, contents);
+    try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+      Map<String, Tensor> read = checkpoint.weights(memory);
+      contents
+          .weights()
+          .forEach(
+              (name, tensor) ->
+                  assertThat(read.get(name).bytes().mismatch(tensor.bytes()))
+                      .as(name)
+                      .isEqualTo(-1));
+      assertThat(checkpoint.configJson()).isEqualTo(contents.config());
+    }
+  }
+
+  private static int[] filled(int size) {
+    int[] out = new int[size];
+    for (int i = 0; i < size; i++) {
+      out[i] = i % 2 == 0 ? 0x7f800001 + i : 0x80000000;
+    }
+    return out;
+  }
+
+  @Test
+  void settingsGoUnderTheirOwnKeyAndTheTypeIsRight() {
+    ObjectNode config = Fixtures.object(Fixtures.GPT2);
+    config.put("torch_dtype", "float16");
+    Path folder = parent.resolve("model");
+    CheckpointWriter.write(
+        folder,
+        new Contents(
+            config,
+            Optional.of(Fixtures.object("{\"gates\": [1, 2]}")),
+            Fixtures.weights(config, memory),
+            Optional.empty()));
+    try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+      assertThat(checkpoint.gates()).contains(Fixtures.object("{\"gates\": [1, 2]}"));
+      ObjectNode written = checkpoint.configJson();
+      assertThat(written.get("torch_dtype").asText()).isEqualTo("float32");
+      assertThat(written.get("architectures")).isEqualTo(config.get("architectures"));
+    }
+  }
+
+  @Test
+  void nothingIsOverwritten() throws IOException {
+    Path folder = Files.createDirectory(parent.resolve("model"));
+    CheckpointWriter.write(folder, scaled(Fixtures.GPT2, 1));
+    assertThatThrownBy(() -> CheckpointWriter.write(folder, scaled(Fixtures.GPT2, 2)))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessage(folder + ": the folder is not empty and is not overwritten; choose another");
+    assertThat(normOf(folder)).isEqualTo(1);
+    assertOnly(folder);
+    Path file = Fixtures.write(parent.resolve("file"), "x");
+    assertThatThrownBy(() -> CheckpointWriter.write(file, scaled(Fixtures.GPT2, 2)))
+        .hasMessageContaining("a file is in the way");
+  }
+
+  @Test
+  void incompleteWeightsAreRefusedInOneError() throws IOException {
+    Contents contents = contents(Fixtures.LLAMA);
+    Map<String, Tensor> weights = new LinkedHashMap<>(contents.weights());
+    weights.remove("head.weight");
+    weights.put("strange", weights.get("norm.weight"));
+    weights.put("norm.weight", Tensor.of(memory, DType.F64, Shape.of(8), new double[8]));
+    Path folder = parent.resolve("model");
+    assertThatThrownBy(
+            () ->
+                CheckpointWriter.write(
+                    folder,
+                    new Contents(contents.config(), Optional.empty(), weights, Optional.empty())))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessage(
+            folder
+                + ": the weights do not fit the config: missing parameters: head.weight; unknown"
+                + " parameters: strange; parameters that contradict the config: norm.weight found"
+                + " F64 [8], expected F32 [8]");
+    assertOnly();
+  }
+
+  @Test
+  void replacingLeavesTheNewOneOnly() throws IOException {
+    Path folder = parent.resolve("model");
+    CheckpointWriter.replace(folder, scaled(Fixtures.LLAMA, 1));
+    Fixtures.write(folder.resolve("tokenizer_config.json"), "{}");
+    Contents next = scaled(Fixtures.LLAMA, 2);
+    CheckpointWriter.replace(
+        folder, new Contents(next.config(), Optional.empty(), next.weights(), Optional.of(folder)));
+    assertThat(normOf(folder)).isEqualTo(2);
+    assertThat(folder.resolve("tokenizer_config.json")).hasContent("{}");
+    assertOnly(folder);
+  }
+
+  @Test
+  void replacingRefusesAFolderOfOtherThings() throws IOException {
+    Path folder = Files.createDirectory(parent.resolve("photos"));
+    Fixtures.write(folder.resolve("cat"), "x");
+    assertThatThrownBy(() -> CheckpointWriter.replace(folder, scaled(Fixtures.LLAMA, 1)))
+        .hasMessageContaining("the folder is not empty");
+    assertThat(folder.resolve("cat")).exists();
+  }
+
+  @Test
+  void aKillBetweenTheRenamesIsRecovered() throws IOException {
+    Path folder = parent.resolve("model");
+    CheckpointWriter.write(folder, scaled(Fixtures.LLAMA, 1));
+    Path previous = parent.resolve("model.previous");
+    Files.move(folder, previous);
+    assertThatThrownBy(() -> Checkpoint.open(folder)).hasMessageContaining(previous.toString());
+    CheckpointWriter.recover(folder);
+    assertThat(normOf(folder)).isEqualTo(1);
+    assertOnly(folder);
+  }
+
+  @Test
+  void aKillBeforeTheOldOneIsGoneIsRecovered() throws IOException {
+    Path folder = parent.resolve("model");
+    CheckpointWriter.write(folder, scaled(Fixtures.LLAMA, 2));
+    Files.createDirectory(parent.resolve("model.previous"));
+    CheckpointWriter.recover(folder);
+    assertThat(normOf(folder)).isEqualTo(2);
+    assertOnly(folder);
+  }
+
+  @Test
+  void halfWrittenFoldersOfDeadProcessesAreRemoved() throws IOException {
+    Path folder = parent.resolve("model");
+    CheckpointWriter.write(folder, scaled(Fixtures.LLAMA, 1));
+    // No process can have this number: the kernel's limit is 2^22.
+    Fixtures.write(
+        Files.createDirectory(parent.resolve(".model.999999999-1.tmp")).resolve("x"), "x");
+    Path alive =
+        Files.createDirectory(
+            parent.resolve(".model." + ProcessHandle.current().pid() + "-999.tmp"));
+    Path other = Files.createDirectory(parent.resolve(".models.999999999-1.tmp"));
+    CheckpointWriter.recover(folder);
+    assertOnly(folder, alive, other);
+  }
+
+  @Test
+  void aFailedReplacementKeepsTheOldOne() throws IOException {
+    Path folder = parent.resolve("model");
+    CheckpointWriter.write(folder, scaled(Fixtures.LLAMA, 1));
+    Contents broken = scaled(Fixtures.LLAMA, 2);
+    Map<String, Tensor> weights = new LinkedHashMap<>(broken.weights());
+    weights.remove("norm.weight");
+    assertThatThrownBy(
+            () ->
+                CheckpointWriter.replace(
+                    folder,
+                    new Contents(broken.config(), Optional.empty(), weights, Optional.empty())))
+        .isInstanceOf(CheckpointException.class);
+    assertThat(normOf(folder)).isEqualTo(1);
+    assertOnly(folder);
+  }
+}
