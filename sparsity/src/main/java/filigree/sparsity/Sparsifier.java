@@ -1,0 +1,509 @@
+package filigree.sparsity;
+
+import filigree.autograd.AdamW;
+import filigree.autograd.Gradients;
+import filigree.autograd.Op;
+import filigree.autograd.Param;
+import filigree.autograd.Pass;
+import filigree.autograd.Var;
+import filigree.tensor.Arithmetic;
+import filigree.tensor.AttentionSpec;
+import filigree.tensor.Kernels;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.Workspace;
+import filigree.transformer.Batch;
+import filigree.transformer.Evaluation;
+import filigree.transformer.Gates;
+import filigree.transformer.LearningRate;
+import filigree.transformer.Parameters;
+import filigree.transformer.TrainingData;
+import filigree.transformer.Transformer;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.function.Predicate;
+
+/**
+ * Post-trains a model until almost no attention edge is left, at the loss of the dense model plus a
+ * tolerance (arXiv 2512.05865, section 3). A step, in order:
+ *
+ * <ol>
+ *   <li>the frozen dense model (the teacher) and the student, whose gates are sampled, read a
+ *       batch;
+ *   <li>objective = crossEntropyWeight x cross-entropy + distillation x KL(teacher || student) +
+ *       beta x expected density;
+ *   <li>backward, clip, AdamW;
+ *   <li>the average of the student's weights over recent steps moves on; it is what is measured and
+ *       saved, since single steps are noisy;
+ *   <li>now and then the average model is measured with hard gates on held-out text, and the {@link
+ *       Constraint} chooses the next beta.
+ * </ol>
+ */
+public final class Sparsifier implements AutoCloseable {
+  /** Which weights are trained. */
+  public enum Trained {
+    /** All. */
+    ALL,
+    /** Those of the attention layers: q, k, v, o. */
+    ATTENTION;
+
+    Predicate<Param> predicate() {
+      return switch (this) {
+        case ALL -> param -> true;
+        case ATTENTION -> param -> param.name().contains(".attn.");
+      };
+    }
+  }
+
+  /** What the run is compared with. */
+  public enum Control {
+    /** None: the constrained optimisation itself. */
+    NONE,
+    /** The same data, steps and optimiser with ordinary attention and no sparsity. */
+    DENSE,
+    /** A fixed weight of the density: the constraint is measured, but beta stays. */
+    FIXED
+  }
+
+  /**
+   * How a run goes.
+   *
+   * @param steps how many
+   * @param rate learning rate by step
+   * @param constraint the controller's constants
+   * @param crossEntropyWeight weight of the cross-entropy in the objective
+   * @param distillation weight of the divergence from the dense model
+   * @param gateBias bias of the gates; empty chooses it by the rule of {@link #chooseBias}
+   * @param averageSteps steps over which the measured weights are averaged
+   * @param probeEvery steps between two measurements for the constraint
+   * @param probeTokens held-out tokens of one such measurement, at least
+   * @param validateEvery steps between two measurements on all held-out batches
+   * @param trained which weights are trained
+   * @param control what it is compared with
+   * @param seed of the gate noise
+   */
+  public record Settings(
+      long steps,
+      LearningRate rate,
+      Constraint.Config constraint,
+      double crossEntropyWeight,
+      double distillation,
+      OptionalDouble gateBias,
+      int averageSteps,
+      int probeEvery,
+      int probeTokens,
+      int validateEvery,
+      Trained trained,
+      Control control,
+      long seed) {
+    /** Checks the ranges. */
+    public Settings {
+      if (steps < 1) {
+        throw new RunException("--steps is " + steps + ", expected 1 or more");
+      }
+      if (crossEntropyWeight < 0 || distillation < 0 || crossEntropyWeight + distillation <= 0) {
+        throw new RunException(
+            "the objective weighs cross-entropy %s and distillation %s; neither may be below 0 and one must be above"
+                .formatted(crossEntropyWeight, distillation));
+      }
+    }
+  }
+
+  /**
+   * A model that was measured with hard gates on all held-out text.
+   *
+   * @param step after which it was measured; 0 is the start
+   * @param evaluation its loss and edges
+   * @param excess nats per token above the dense model
+   * @param satisfied whether the excess is within the tolerance
+   */
+  public record Candidate(long step, Evaluation evaluation, double excess, boolean satisfied) {
+    /**
+     * One that satisfies the constraint beats one that does not; then fewer edges, or less excess.
+     */
+    boolean beats(Candidate other) {
+      if (satisfied != other.satisfied) {
+        return satisfied;
+      }
+      return satisfied ? evaluation.density() < other.evaluation.density() : excess < other.excess;
+    }
+  }
+
+  /** Told what happens. */
+  public interface Listener {
+    /**
+     * A step is done.
+     *
+     * @param metrics its measures
+     */
+    void step(Metrics metrics);
+
+    /**
+     * The best model so far was found.
+     *
+     * @param candidate its measures
+     * @param weights its weights
+     * @param gates the gates it is to be run with
+     */
+    void best(Candidate candidate, Parameters weights, GateSettings gates);
+
+    /**
+     * A good moment to save the state of the run.
+     *
+     * @param state everything that a resumed run needs
+     */
+    void state(SparsifierState state);
+
+    /**
+     * Something that the user should know.
+     *
+     * @param sentence what
+     */
+    void notice(String sentence);
+  }
+
+  /**
+   * How a run ended.
+   *
+   * @param best the chosen model
+   * @param denseCe the dense model's loss on the held-out text
+   * @param tau the highest loss allowed
+   * @param gates the gates of the chosen model
+   * @param sampledCe the chosen model's loss with sampled gates
+   * @param steps steps done
+   */
+  public record Result(
+      Candidate best,
+      double denseCe,
+      double tau,
+      GateSettings gates,
+      double sampledCe,
+      long steps) {}
+
+  /** The bias that makes sampled gates cost at most this, in nats, is open enough to start from. */
+  private static final double START_WITHIN = 0.1;
+
+  private static final int START_PROBES = 4;
+
+  private static final double[] BIASES = {0, 1, 2, 4, 6};
+
+  /** A gradient norm this many times the usual one is a spike, and its step is skipped. */
+  private static final double SPIKE = 20;
+
+  private final Settings settings;
+  private final Kernels kernels;
+  private final Transformer teacher;
+  private final Transformer student;
+  private final Transformer average;
+  private final Workspace state = new Workspace("post-training state");
+  private final Workspace scratch = new Workspace("post-training step");
+  private final Workspace teacherScratch = new Workspace("teacher");
+  private final HeldOut heldOut;
+  private final AdamW optimiser;
+  private final GateSettings gates;
+  private Constraint constraint;
+  private Optional<Candidate> best = Optional.empty();
+  private long step;
+  private long tokens;
+  private int probes;
+  private double usualNorm;
+
+  /**
+   * Prepares a run: copies the dense model twice, measures it, chooses the gate bias.
+   *
+   * @param dense the model to be post-trained; its weights are not changed
+   * @param validation held-out batches: the constraint and the choice of the best model
+   * @param settings how the run goes
+   * @param optimiser constants of AdamW
+   * @param kernels the provider
+   */
+  public Sparsifier(
+      Transformer dense,
+      List<Batch.Maker> validation,
+      Settings settings,
+      AdamW.Config optimiser,
+      Kernels kernels) {
+    this.settings = settings;
+    this.kernels = kernels;
+    this.teacher = dense;
+    this.student = copy(dense);
+    this.average = copy(dense);
+    this.constraint = new Constraint(settings.constraint());
+    // Decay would pull queries and keys towards 0, and with them every gate logit.
+    Predicate<Param> decays =
+        param ->
+            param.value().shape().rank() > 1
+                && !param.name().contains(".attn.q")
+                && !param.name().contains(".attn.k");
+    this.optimiser = new AdamW(optimiser, decays, kernels, state);
+    this.heldOut = new HeldOut(validation, dense, settings.probeTokens(), kernels, scratch);
+    this.gates =
+        settings.control() == Control.DENSE
+            ? GateSettings.NONE
+            : new GateSettings(
+                GateSettings.Mode.HARD,
+                settings.gateBias().isPresent() ? settings.gateBias().getAsDouble() : chooseBias());
+  }
+
+  private Transformer copy(Transformer model) {
+    return new Transformer(model.config(), model.parameters().copy(state), state);
+  }
+
+  /**
+   * The smallest bias of 0, 1, 2, 4, 6 with which the untrained model, gates sampled, is within 0.1
+   * nats of the dense one (method: initialisation); 6 where none is.
+   */
+  private double chooseBias() {
+    int probes = Math.min(heldOut.probeCount(), START_PROBES);
+    for (double bias : BIASES) {
+      Gates sampled = new Gates.Sampled(bias, settings.seed(), 0);
+      double excess = 0;
+      for (int i = 0; i < probes; i++) {
+        excess += heldOut.excess(teacher, sampled, i) / probes;
+      }
+      if (excess <= START_WITHIN) {
+        return bias;
+      }
+    }
+    return BIASES[BIASES.length - 1];
+  }
+
+  /**
+   * Returns the dense model's loss on the held-out text.
+   *
+   * @return nats per scored token
+   */
+  public double denseCe() {
+    return heldOut.denseCe();
+  }
+
+  /**
+   * Returns the highest loss that the constraint allows.
+   *
+   * @return nats per scored token
+   */
+  public double tau() {
+    return heldOut.denseCe() + settings.constraint().tolerance();
+  }
+
+  /**
+   * Returns the gates that the trained model is to be run with.
+   *
+   * @return hard gates with the chosen bias; dense for the dense control
+   */
+  public GateSettings gates() {
+    return gates;
+  }
+
+  /**
+   * Goes back to a saved state.
+   *
+   * @param saved of a run with the same model, data and settings
+   */
+  public void restore(SparsifierState saved) {
+    saved.into(student.parameters(), average.parameters(), optimiser, kernels);
+    constraint = new Constraint(settings.constraint(), saved.constraint());
+    best = saved.best();
+    step = saved.step();
+    tokens = saved.tokens();
+    probes = saved.probes();
+    usualNorm = saved.usualNorm();
+  }
+
+  /**
+   * Runs to the end.
+   *
+   * @param data training batches by step
+   * @param listener told what happens
+   * @return how it ended
+   */
+  public Result run(TrainingData data, Listener listener) {
+    long began = System.nanoTime();
+    if (best.isEmpty()) {
+      consider(listener);
+    }
+    while (step < settings.steps()) {
+      step++;
+      Taken taken = take(data, listener);
+      follow();
+      if (step % settings.probeEvery() == 0) {
+        probe();
+      }
+      Optional<Metrics.Validation> validation = Optional.empty();
+      if (step % settings.validateEvery() == 0 || step == settings.steps()) {
+        Evaluation measured = consider(listener).evaluation();
+        validation =
+            Optional.of(
+                new Metrics.Validation(
+                    measured.ce(), measured.density(), measured.edgesPerQuery()));
+      }
+      long millis = (System.nanoTime() - began) / 1_000_000;
+      listener.step(
+          new Metrics(
+              step,
+              taken.ce(),
+              heldOut.denseCe() + constraint.average(),
+              taken.density(),
+              taken.expected(),
+              taken.edgesPerQuery(),
+              taken.beta(),
+              settings.rate().at(step),
+              taken.norm(),
+              tokens,
+              millis,
+              validation));
+      if (validation.isPresent()) {
+        listener.state(
+            SparsifierState.of(
+                this.student.parameters(),
+                this.average.parameters(),
+                optimiser,
+                new SparsifierState.Progress(
+                    step, tokens, probes, usualNorm, constraint.state(), best.orElseThrow())));
+      }
+    }
+    Candidate chosen = best.orElseThrow();
+    return new Result(chosen, denseCe(), tau(), gates, sampledCe(), step);
+  }
+
+  /** What a training step measured. */
+  private record Taken(
+      double ce, double expected, double density, double edgesPerQuery, double beta, double norm) {}
+
+  private Taken take(TrainingData data, Listener listener) {
+    double beta =
+        settings.control() == Control.NONE
+            ? constraint.beta()
+            : settings.control() == Control.FIXED ? settings.constraint().initial() : 0;
+    Gates sampled =
+        settings.control() == Control.DENSE
+            ? Gates.dense()
+            : new Gates.Sampled(gates.bias(), settings.seed(), step);
+    try (Pass dense = Pass.inference(kernels, teacherScratch);
+        Pass pass = Pass.recording(kernels, scratch).training(settings.trained().predicate())) {
+      Batch batch = data.batch(step, scratch);
+      tokens += batch.ids().size();
+      Transformer.Output output = student.forward(pass, batch.ids(), sampled);
+      Var ce = Transformer.loss(pass, output.logits(), batch);
+      Var density = output.density(pass);
+      Var objective = pass.apply(new Op.Scale(settings.crossEntropyWeight()), ce);
+      if (settings.distillation() > 0) {
+        Var wanted =
+            Transformer.rows(dense, teacher.forward(dense, batch.ids(), Gates.dense()).logits());
+        Var divergence =
+            meanScored(
+                pass,
+                pass.apply(
+                    new Op.Divergence(),
+                    Transformer.rows(pass, output.logits()),
+                    pass.constant(wanted.value())),
+                batch);
+        objective =
+            plus(pass, objective, pass.apply(new Op.Scale(settings.distillation()), divergence));
+      }
+      if (beta > 0) {
+        objective = plus(pass, objective, pass.apply(new Op.Scale(beta), density));
+      }
+      double open = 0;
+      for (Var layer : output.counts()) {
+        for (long at = AttentionSpec.OPEN; at < layer.shape().size(); at += AttentionSpec.COUNTS) {
+          open += layer.value().get(at);
+        }
+      }
+      long time = batch.ids().shape().dim(1);
+      double rows = (double) output.counts().size() * output.counts().getFirst().shape().rows();
+      double ceValue = ce.value().item();
+      double expected = density.value().item();
+      Gradients gradients = pass.backward(objective);
+      double norm = update(gradients, listener);
+      return new Taken(
+          ceValue,
+          expected,
+          open / (rows * AttentionSpec.causalPairs(time, time)),
+          open / (rows * time),
+          beta,
+          norm);
+    }
+  }
+
+  /** Skips steps whose gradient is not finite or a spike, and says so. */
+  private double update(Gradients gradients, Listener listener) {
+    double norm = gradients.norm(kernels);
+    boolean spike = usualNorm > 0 && norm > SPIKE * usualNorm;
+    if (!Double.isFinite(norm) || spike) {
+      listener.notice(
+          "step %d: gradient norm %s against a usual %s; the step is skipped"
+              .formatted(step, norm, usualNorm));
+      // A spike that stays is the new usual.
+      usualNorm *= Double.isFinite(norm) ? 1.5 : 1;
+      return norm;
+    }
+    usualNorm = usualNorm == 0 ? norm : 0.98 * usualNorm + 0.02 * norm;
+    optimiser.update(gradients, norm, settings.rate().at(step));
+    return norm;
+  }
+
+  private static Var plus(Pass pass, Var a, Var b) {
+    return pass.apply(new Op.Combine(Arithmetic.ADD), a, b);
+  }
+
+  /** The mean over scored rows of a value per row. */
+  private static Var meanScored(Pass pass, Var rows, Batch batch) {
+    int[] targets = batch.targets().toInts();
+    double[] weights = new double[targets.length];
+    for (int i = 0; i < targets.length; i++) {
+      weights[i] = targets[i] >= 0 ? 1.0 / batch.scored() : 0;
+    }
+    Tensor weight = Tensor.of(pass.scope().memory(), rows.value().dtype(), rows.shape(), weights);
+    Var weighted = pass.apply(new Op.Combine(Arithmetic.MULTIPLY), rows, pass.constant(weight));
+    return pass.apply(new Op.Sum(Shape.of()), weighted);
+  }
+
+  /** Moves the average: the plain mean at first, then exponentially over the last steps. */
+  private void follow() {
+    double weight = 1.0 / Math.min(step + 1, settings.averageSteps());
+    for (Param target : average.parameters().all()) {
+      if (settings.trained().predicate().test(target)) {
+        Tensor now = student.parameters().get(target.name()).value();
+        kernels.scale(1 - weight, target.value(), target.value());
+        kernels.accumulate(weight, now, target.value());
+      }
+    }
+  }
+
+  /** Measures the average model on the next held-out batches, for the constraint. */
+  private void probe() {
+    constraint.observe(heldOut.excess(average, gates.gates(settings.seed()), probes));
+    probes = (probes + 1) % heldOut.probeCount();
+  }
+
+  /** Measures the average model on everything, and keeps it where it is the best so far. */
+  private Candidate consider(Listener listener) {
+    Evaluation measured = heldOut.evaluate(average, gates.gates(settings.seed()));
+    double excess = measured.ce() - heldOut.denseCe();
+    Candidate candidate =
+        new Candidate(step, measured, excess, excess <= settings.constraint().tolerance());
+    if (best.isEmpty() || candidate.beats(best.get())) {
+      best = Optional.of(candidate);
+      listener.best(candidate, average.parameters(), gates);
+    }
+    return candidate;
+  }
+
+  /** The last average model's loss with noise in its gates. */
+  private double sampledCe() {
+    Gates noisy =
+        settings.control() == Control.DENSE
+            ? Gates.dense()
+            : new Gates.Sampled(gates.bias(), settings.seed(), settings.steps() + 1);
+    return heldOut.evaluate(average, noisy).ce();
+  }
+
+  @Override
+  public void close() {
+    teacherScratch.close();
+    scratch.close();
+    state.close();
+  }
+}

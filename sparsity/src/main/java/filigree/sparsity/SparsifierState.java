@@ -1,0 +1,144 @@
+package filigree.sparsity;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.autograd.AdamW;
+import filigree.autograd.Param;
+import filigree.tensor.Kernels;
+import filigree.tensor.Tensor;
+import filigree.transformer.Parameters;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SequencedMap;
+
+/**
+ * Everything that a resumed run needs: weights, their average, the optimiser's moments, and a few
+ * numbers. Gate noise and batches are functions of the step.
+ *
+ * @param tensors by name: {@code student/...}, {@code average/...}, {@code mean/...}, {@code
+ *     variance/...}
+ * @param updates how many updates the optimiser has done
+ * @param progress the numbers
+ */
+public record SparsifierState(
+    SequencedMap<String, Tensor> tensors, int updates, Progress progress) {
+  private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  /**
+   * The numbers of a run's state.
+   *
+   * @param step steps done
+   * @param tokens tokens read
+   * @param probes where the constraint's next measurement begins
+   * @param usualNorm running mean of the gradient norm
+   * @param constraint the controller
+   * @param best the best model so far
+   */
+  public record Progress(
+      long step,
+      long tokens,
+      int probes,
+      double usualNorm,
+      Constraint.State constraint,
+      Sparsifier.Candidate best) {}
+
+  static SparsifierState of(
+      Parameters student, Parameters average, AdamW optimiser, Progress progress) {
+    SequencedMap<String, Tensor> tensors = new LinkedHashMap<>();
+    student.tensors().forEach((name, tensor) -> tensors.put("student/" + name, tensor));
+    average.tensors().forEach((name, tensor) -> tensors.put("average/" + name, tensor));
+    optimiser
+        .moments()
+        .forEach(
+            (param, moments) -> {
+              tensors.put("mean/" + param.name(), moments.mean());
+              tensors.put("variance/" + param.name(), moments.variance());
+            });
+    return new SparsifierState(tensors, optimiser.steps(), progress);
+  }
+
+  /** Copies the tensors back. */
+  void into(Parameters student, Parameters average, AdamW optimiser, Kernels kernels) {
+    for (Param param : student.all()) {
+      kernels.cast(find("student/" + param.name()), param.value());
+      kernels.cast(find("average/" + param.name()), average.get(param.name()).value());
+    }
+    Map<Param, AdamW.Moments> moments = new LinkedHashMap<>();
+    for (Param param : student.all()) {
+      if (tensors.containsKey("mean/" + param.name())) {
+        moments.put(
+            param,
+            new AdamW.Moments(find("mean/" + param.name()), find("variance/" + param.name())));
+      }
+    }
+    optimiser.restore(updates, moments);
+  }
+
+  private Tensor find(String name) {
+    Tensor tensor = tensors.get(name);
+    if (tensor == null) {
+      throw new RunException(
+          "the saved state has no tensor " + name + "; it belongs to another model");
+    }
+    return tensor;
+  }
+
+  long step() {
+    return progress.step();
+  }
+
+  long tokens() {
+    return progress.tokens();
+  }
+
+  int probes() {
+    return progress.probes();
+  }
+
+  double usualNorm() {
+    return progress.usualNorm();
+  }
+
+  Constraint.State constraint() {
+    return progress.constraint();
+  }
+
+  Optional<Sparsifier.Candidate> best() {
+    return Optional.of(progress.best());
+  }
+
+  /**
+   * Writes the numbers.
+   *
+   * @return a JSON text; doubles are written so that they read back equal
+   */
+  public String numbers() {
+    ObjectNode json = MAPPER.createObjectNode();
+    json.put("updates", updates);
+    json.set("progress", MAPPER.valueToTree(progress));
+    return json.toString();
+  }
+
+  /**
+   * Reads a state.
+   *
+   * @param tensors as saved
+   * @param numbers as written by {@link #numbers}
+   * @return the state
+   * @throws RunException where the numbers are not readable
+   */
+  public static SparsifierState read(SequencedMap<String, Tensor> tensors, String numbers) {
+    try {
+      JsonNode json = MAPPER.readTree(numbers);
+      return new SparsifierState(
+          tensors,
+          json.path("updates").asInt(),
+          MAPPER.treeToValue(json.path("progress"), Progress.class));
+    } catch (JsonProcessingException | IllegalArgumentException e) {
+      throw new RunException("the saved state cannot be read: " + e.getMessage(), e);
+    }
+  }
+}
