@@ -1,0 +1,139 @@
+package filigree.cli;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.tensor.Kernels;
+import filigree.tensor.provider.Backend;
+import java.io.PrintWriter;
+import java.util.Locale;
+import picocli.CommandLine;
+import picocli.CommandLine.Option;
+
+/** Options that every verb has, and how every verb prints. */
+final class CommonOptions {
+  private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  @CommandLine.Spec(CommandLine.Spec.Target.MIXEE)
+  private CommandLine.Model.CommandSpec spec;
+
+  @Option(names = "--json", description = "Print exactly one JSON object on standard output.")
+  private boolean json;
+
+  @Option(
+      names = "--seed",
+      defaultValue = "1",
+      description = "Chooses everything random (default: ${DEFAULT-VALUE}).")
+  private long seed;
+
+  @Option(
+      names = "--threads",
+      description = "Threads to compute with (default: the machine's cores).")
+  private Integer threads;
+
+  @Option(
+      names = "--backend",
+      defaultValue = "cpu",
+      description = "Kernel provider: cpu or nd4j (default: ${DEFAULT-VALUE}).")
+  private String backend;
+
+  @Option(
+      names = "--memory",
+      description = "The most memory to use for tensors, such as 512M or 8G (default: no limit).")
+  private String memory;
+
+  @SuppressWarnings("UnusedVariable") // looked up by name, before options are assigned
+  @Option(names = "--debug", description = "Print a stack trace with an error.")
+  private boolean debug;
+
+  static boolean debugging(CommandLine.ParseResult parsed) {
+    for (CommandLine.ParseResult at = parsed; at != null; at = at.subcommand()) {
+      if (at.hasMatchedOption("--debug")) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  long seed() {
+    return seed;
+  }
+
+  String backend() {
+    return backend;
+  }
+
+  int threads() {
+    if (threads == null) {
+      return Runtime.getRuntime().availableProcessors();
+    }
+    if (threads < 1) {
+      throw new UsageException("--threads is " + threads + ", expected 1 or more");
+    }
+    return threads;
+  }
+
+  /** The limit in bytes; Long.MAX_VALUE for none. */
+  long memoryBytes() {
+    if (memory == null) {
+      return Long.MAX_VALUE;
+    }
+    String text = memory.trim().toUpperCase(Locale.ROOT);
+    int shift =
+        switch (text.isEmpty() ? ' ' : text.charAt(text.length() - 1)) {
+          case 'K' -> 10;
+          case 'M' -> 20;
+          case 'G' -> 30;
+          case 'T' -> 40;
+          default -> 0;
+        };
+    try {
+      double number = Double.parseDouble(shift == 0 ? text : text.substring(0, text.length() - 1));
+      if (number > 0 && Double.isFinite(number)) {
+        return (long) (number * (1L << shift));
+      }
+    } catch (NumberFormatException e) {
+      // Falls through to the one sentence for all bad numbers.
+    }
+    throw new UsageException("--memory is '" + memory + "', expected a number such as 512M or 8G");
+  }
+
+  /** Starts the provider and says which one on standard error. */
+  Kernels open() {
+    Kernels kernels = Backend.of(backend).open(threads());
+    err().println("backend: " + kernels.description());
+    return kernels;
+  }
+
+  PrintWriter out() {
+    return spec.commandLine().getOut();
+  }
+
+  PrintWriter err() {
+    return spec.commandLine().getErr();
+  }
+
+  boolean isJson() {
+    return json;
+  }
+
+  ObjectNode object() {
+    return MAPPER.createObjectNode();
+  }
+
+  /** Prints the result: one JSON object, or a line per key. */
+  void print(ObjectNode result) {
+    if (json) {
+      out().println(result);
+    } else {
+      result
+          .properties()
+          .forEach(
+              entry -> {
+                if (entry.getValue().isValueNode()) {
+                  out().printf("%-20s %s%n", entry.getKey(), entry.getValue().asText());
+                }
+              });
+    }
+    out().flush();
+  }
+}

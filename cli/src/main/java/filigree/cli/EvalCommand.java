@@ -1,0 +1,106 @@
+package filigree.cli;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.checkpoints.Corpus;
+import filigree.sparsity.GateSettings;
+import filigree.tensor.Kernels;
+import filigree.tensor.Workspace;
+import filigree.transformer.Evaluation;
+import filigree.transformer.Windows;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** Loss and edges of a model on text. */
+@Command(
+    name = "eval",
+    mixinStandardHelpOptions = true,
+    description =
+        "Measures nats per token and open edges: each document on its own, cut into consecutive"
+            + " windows, the first token of a window not scored.")
+final class EvalCommand implements Callable<Integer> {
+  /** Tokens in one run: enough for the kernels' threads, little enough to stay in the cache. */
+  private static final int BATCH_TOKENS = 2048;
+
+  @Mixin private CommonOptions common;
+  @Mixin private GateOptions gateOptions;
+
+  @Parameters(paramLabel = "MODEL", description = "A Hugging Face model folder.")
+  private Path folder;
+
+  @Option(
+      names = "--data",
+      required = true,
+      paramLabel = "DATA",
+      description = "A .jsonl file with \"text\" in each line, or a .txt file.")
+  private Path data;
+
+  @Option(names = "--context", paramLabel = "N", description = "Tokens per window.")
+  private Integer context;
+
+  @Option(names = "--limit", paramLabel = "DOCS", description = "Only the first documents.")
+  private Long limit;
+
+  @Override
+  public Integer call() {
+    if (limit != null && limit < 1) {
+      throw new UsageException("--limit is " + limit + ", expected 1 or more");
+    }
+    Corpus corpus = Corpus.of(data);
+    try (LoadedModel model = LoadedModel.open(folder, common);
+        Kernels kernels = common.open();
+        Workspace workspace = new Workspace("evaluation", common.memoryBytes())) {
+      int tokens = model.context(context);
+      GateSettings settings = gateOptions.settings(model.checkpoint().gates());
+      List<int[]> documents =
+          model.encode(limit == null ? corpus.documents() : corpus.documents(limit));
+      Windows windows = Windows.cut(documents, tokens);
+      Evaluation result;
+      try (Progress progress = new Progress("eval", windows.scored(), common.err())) {
+        result =
+            Evaluation.of(
+                model.transformer(),
+                windows.batches(batchSize(tokens)),
+                settings.gates(common.seed()),
+                new Evaluation.Run(kernels, workspace, done -> progress.to(done, "")));
+      }
+      ObjectNode json = json(result, common.object());
+      json.put("documents", documents.size());
+      json.put("context", tokens);
+      json.put("gates", settings.mode().name().toLowerCase(Locale.ROOT));
+      json.put("gate_bias", settings.bias());
+      common.print(json);
+    }
+    return Main.DONE;
+  }
+
+  static int batchSize(int context) {
+    return Math.max(1, BATCH_TOKENS / context);
+  }
+
+  static ObjectNode json(Evaluation result, ObjectNode json) {
+    json.put("ce", result.ce());
+    json.put("perplexity", Math.exp(result.ce()));
+    json.put("tokens", result.tokens());
+    json.put("density", result.density());
+    json.put("expected_density", result.expectedDensity());
+    json.put("edges_per_query", result.edgesPerQuery());
+    json.put("empty_rows", result.emptyRows());
+    json.put("first_share", result.firstShare());
+    json.put("diagonal_share", result.diagonalShare());
+    ArrayNode layers = json.putArray("edges_per_query_by_head");
+    for (List<Double> heads : result.edgesPerQueryByHead()) {
+      ArrayNode row = layers.addArray();
+      for (double edges : heads) {
+        row.add(edges);
+      }
+    }
+    return json;
+  }
+}

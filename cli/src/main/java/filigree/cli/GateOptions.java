@@ -1,0 +1,37 @@
+package filigree.cli;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import filigree.sparsity.GateSettings;
+import filigree.transformer.Gates;
+import java.util.Optional;
+import picocli.CommandLine.Option;
+
+/** Which gates a model is run with; by default those that its config.json asks for. */
+final class GateOptions {
+  @Option(
+      names = "--gates",
+      paramLabel = "G",
+      description =
+          "dense, hard or sampled (default: what the model's config says; dense for an ordinary"
+              + " checkpoint).")
+  private GateSettings.Mode mode;
+
+  @Option(
+      names = "--gate-bias",
+      paramLabel = "B",
+      description = "Added to scores to make gate logits (default: what the config says, or 0).")
+  private Double bias;
+
+  GateSettings settings(Optional<? extends JsonNode> inConfig) {
+    GateSettings settings = inConfig.map(GateSettings::fromJson).orElse(GateSettings.NONE);
+    if (bias != null && !Double.isFinite(bias)) {
+      throw new UsageException("--gate-bias is " + bias + ", expected a finite number");
+    }
+    return new GateSettings(
+        mode == null ? settings.mode() : mode, bias == null ? settings.bias() : bias);
+  }
+
+  Gates gates(LoadedModel model, long seed) {
+    return settings(model.checkpoint().gates()).gates(seed);
+  }
+}

@@ -1,0 +1,96 @@
+package filigree.cli;
+
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.checkpoints.Checkpoint;
+import filigree.checkpoints.StoredTensor;
+import filigree.transformer.MemoryEstimate;
+import filigree.transformer.ModelConfig;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+/** What a checkpoint is. */
+@Command(
+    name = "inspect",
+    mixinStandardHelpOptions = true,
+    description = "Shows family, sizes, tensors and how much memory a model needs.")
+final class InspectCommand implements Callable<Integer> {
+  @Mixin private CommonOptions common;
+
+  @Parameters(paramLabel = "MODEL", description = "A Hugging Face model folder.")
+  private Path folder;
+
+  @Option(names = "--tensors", description = "List every tensor.")
+  private boolean listTensors;
+
+  @Override
+  public Integer call() {
+    try (Checkpoint checkpoint = Checkpoint.open(LoadedModel.folder(folder))) {
+      ModelConfig config = checkpoint.config();
+      TreeMap<String, Long> dtypes = new TreeMap<>();
+      long bytes = 0;
+      for (StoredTensor tensor : checkpoint.tensors()) {
+        dtypes.merge(tensor.type().toString(), 1L, Long::sum);
+        bytes += tensor.byteSize();
+      }
+      ObjectNode json = common.object();
+      json.put("family", checkpoint.family().modelType());
+      json.put("parameters", config.parameterCount());
+      json.put("layers", config.sizes().layers());
+      json.put("width", config.sizes().width());
+      json.put("heads", config.attention().heads());
+      json.put("kv_heads", config.attention().kvHeads());
+      json.put("head_dim", config.attention().headDim());
+      json.put("mlp_width", config.mlp().width());
+      json.put("vocabulary", config.sizes().vocabulary());
+      json.put("context", config.sizes().context());
+      json.put("dtype", String.join(", ", dtypes.keySet()));
+      json.put("tensors", checkpoint.tensors().size());
+      json.put("bytes", bytes);
+      checkpoint.gates().ifPresent(settings -> json.set("filigree", settings));
+      MemoryEstimate estimate = MemoryEstimate.of(config, 1, config.sizes().context());
+      ObjectNode memory = json.putObject("memory");
+      memory.put("eval", estimate.evalBytes());
+      memory.put("train", estimate.trainBytes());
+      memory.put("sparsify", estimate.sparsifyBytes());
+      if (listTensors) {
+        ArrayNode all = json.putArray("tensor_list");
+        for (StoredTensor tensor : checkpoint.tensors()) {
+          ObjectNode entry = all.addObject();
+          entry.put("name", tensor.name());
+          entry.put("dtype", tensor.type().toString());
+          ArrayNode shape = entry.putArray("shape");
+          Arrays.stream(tensor.shape().dims()).forEach(shape::add);
+        }
+      }
+      common.print(json);
+      if (!common.isJson()) {
+        common
+            .out()
+            .printf(
+                "memory for one window of %d tokens: eval %s, training %s, sparsify with a teacher"
+                    + " %s%n",
+                config.sizes().context(),
+                mebibytes(estimate.evalBytes()),
+                mebibytes(estimate.trainBytes()),
+                mebibytes(estimate.sparsifyBytes()));
+        if (listTensors) {
+          checkpoint
+              .tensors()
+              .forEach(t -> common.out().printf("%-60s %-5s %s%n", t.name(), t.type(), t.shape()));
+        }
+      }
+    }
+    return Main.DONE;
+  }
+
+  private static String mebibytes(long bytes) {
+    return "%.1f MiB".formatted(bytes / 1048576.0);
+  }
+}

@@ -1,0 +1,96 @@
+package filigree.cli;
+
+import filigree.checkpoints.Checkpoint;
+import filigree.checkpoints.Tokenizer;
+import filigree.sparsity.RunFolder;
+import filigree.tensor.Workspace;
+import filigree.transformer.Parameters;
+import filigree.transformer.Transformer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** A checkpoint with its weights in memory. */
+final class LoadedModel implements AutoCloseable {
+  private final Checkpoint checkpoint;
+  private final Workspace weights;
+  private final Transformer transformer;
+
+  private LoadedModel(Checkpoint checkpoint, Workspace weights, Transformer transformer) {
+    this.checkpoint = checkpoint;
+    this.weights = weights;
+    this.transformer = transformer;
+  }
+
+  /** A model folder as a user names it: the folder itself, or a run folder that holds a model. */
+  static Path folder(Path named) {
+    Path inside = named.resolve(RunFolder.MODEL);
+    boolean run =
+        !Files.exists(named.resolve("config.json")) && Files.exists(inside.resolve("config.json"));
+    return run ? inside : named;
+  }
+
+  static LoadedModel open(Path named, CommonOptions options) {
+    Checkpoint checkpoint = Checkpoint.open(folder(named));
+    Workspace weights = new Workspace("weights", options.memoryBytes());
+    try {
+      Parameters parameters = Parameters.of(checkpoint.config(), checkpoint.weights(weights));
+      return new LoadedModel(
+          checkpoint, weights, new Transformer(checkpoint.config(), parameters, weights));
+    } catch (RuntimeException e) {
+      weights.close();
+      checkpoint.close();
+      throw e;
+    }
+  }
+
+  Checkpoint checkpoint() {
+    return checkpoint;
+  }
+
+  Transformer transformer() {
+    return transformer;
+  }
+
+  /** The context to use: what was asked for, or the model's own. */
+  int context(Integer asked) {
+    int own = checkpoint.config().sizes().context();
+    if (asked == null) {
+      return own;
+    }
+    if (asked < 2 || asked > own) {
+      throw new UsageException(
+          "--context is %d, expected from 2 to the model's context of %d".formatted(asked, own));
+    }
+    return asked;
+  }
+
+  /** Token ids of texts, each within the model's vocabulary. */
+  List<int[]> encode(List<String> documents) {
+    Tokenizer tokenizer = checkpoint.requireTokenizer();
+    List<int[]> out = new ArrayList<>(documents.size());
+    for (String document : documents) {
+      out.add(requireInVocabulary(tokenizer.encode(document)));
+    }
+    return out;
+  }
+
+  int[] requireInVocabulary(int[] ids) {
+    int vocabulary = checkpoint.config().sizes().vocabulary();
+    for (int i = 0; i < ids.length; i++) {
+      if (ids[i] < 0 || ids[i] >= vocabulary) {
+        throw new UsageException(
+            "token id %d (number %d) is not in the model's vocabulary of 0 to %d"
+                .formatted(ids[i], i + 1, vocabulary - 1));
+      }
+    }
+    return ids;
+  }
+
+  @Override
+  public void close() {
+    weights.close();
+    checkpoint.close();
+  }
+}

@@ -1,0 +1,389 @@
+package filigree.cli;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.autograd.AdamW;
+import filigree.checkpoints.Corpus;
+import filigree.checkpoints.Safetensors;
+import filigree.checkpoints.Tokenizer;
+import filigree.sparsity.Constraint;
+import filigree.sparsity.RunFolder;
+import filigree.sparsity.Sparsifier;
+import filigree.sparsity.SparsifierState;
+import filigree.tensor.Kernels;
+import filigree.tensor.Tensor;
+import filigree.tensor.Workspace;
+import filigree.transformer.Batch;
+import filigree.transformer.Evaluation;
+import filigree.transformer.Gates;
+import filigree.transformer.LearningRate;
+import filigree.transformer.Transformer;
+import filigree.transformer.WindowSampler;
+import filigree.transformer.Windows;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.SequencedMap;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** Post-training under the loss constraint. */
+@Command(
+    name = "sparsify",
+    mixinStandardHelpOptions = true,
+    description =
+        "Closes attention edges while the loss stays within a tolerance of the dense model's.")
+final class SparsifyCommand implements Callable<Integer> {
+  /** Without --valid, one training document in this many is held out. */
+  private static final int HELD_OUT_EVERY = 10;
+
+  /** Held-out tokens at most: enough for a standard error well below the tolerance. */
+  private static final long HELD_OUT_TOKENS = 40_000;
+
+  /** Held-out tokens of one measurement for the constraint. */
+  private static final int PROBE_TOKENS = 1000;
+
+  /** Length of the sequences whose attention the page shows. */
+  private static final int SHOWN_TOKENS = 32;
+
+  private static final int SHOWN_SEQUENCES = 3;
+
+  @CommandLine.Spec private CommandLine.Model.CommandSpec spec;
+  @Mixin private CommonOptions common;
+
+  @CommandLine.Parameters(paramLabel = "MODEL", description = "A Hugging Face model folder.")
+  private Path folder;
+
+  @Option(names = "--data", required = true, paramLabel = "DATA", description = "Training text.")
+  private Path data;
+
+  @Option(
+      names = "--valid",
+      paramLabel = "DATA",
+      description =
+          "Held-out text for the constraint and the choice of the best model (default: every tenth"
+              + " training document, which is then not trained on).")
+  private Path valid;
+
+  @Option(names = "--out", required = true, paramLabel = "DIR", description = "A new folder.")
+  private Path out;
+
+  @Option(
+      names = "--tolerance",
+      defaultValue = "0.01",
+      paramLabel = "NATS",
+      description = "Loss allowed above the dense model's (default: ${DEFAULT-VALUE}).")
+  private double tolerance;
+
+  @Option(
+      names = "--steps",
+      defaultValue = "3000",
+      paramLabel = "N",
+      description = "Training steps (default: ${DEFAULT-VALUE}).")
+  private long steps;
+
+  @Option(names = "--context", paramLabel = "T", description = "Tokens per window.")
+  private Integer context;
+
+  @Option(
+      names = "--batch-size",
+      defaultValue = "4",
+      paramLabel = "B",
+      description = "Windows per step (default: ${DEFAULT-VALUE}).")
+  private int batchSize;
+
+  @Option(
+      names = "--lr",
+      defaultValue = "2e-4",
+      paramLabel = "R",
+      description = "Highest learning rate (default: ${DEFAULT-VALUE}).")
+  private double rate;
+
+  @Option(
+      names = "--distill",
+      defaultValue = "1",
+      paramLabel = "W",
+      description = "Weight of the divergence from the dense model (default: ${DEFAULT-VALUE}).")
+  private double distillation;
+
+  @Option(
+      names = "--ce",
+      defaultValue = "0",
+      paramLabel = "W",
+      description =
+          "Weight of the cross-entropy with the text in the objective (default: ${DEFAULT-VALUE}).")
+  private double crossEntropy;
+
+  @Option(
+      names = "--train",
+      defaultValue = "attention",
+      paramLabel = "WHICH",
+      description = "Which weights are trained: attention or all (default: ${DEFAULT-VALUE}).")
+  private Sparsifier.Trained trained;
+
+  @Option(
+      names = "--average",
+      defaultValue = "200",
+      paramLabel = "N",
+      description =
+          "Steps over which the weights that are measured and saved are averaged (default:"
+              + " ${DEFAULT-VALUE}).")
+  private int averageSteps;
+
+  @Option(
+      names = "--gate-bias",
+      defaultValue = "auto",
+      paramLabel = "B|auto",
+      description =
+          "Added to scores to make gate logits; auto is the smallest of 0, 1, 2, 4, 6 with which"
+              + " sampled gates cost at most 0.1 nats at the start.")
+  private String gateBias;
+
+  @Option(
+      names = "--control",
+      defaultValue = "none",
+      paramLabel = "WHICH",
+      description =
+          "dense: the same training without gates; fixed: beta stays at --beta (default: none).")
+  private Sparsifier.Control control;
+
+  @Option(
+      names = "--beta",
+      defaultValue = "0.1",
+      paramLabel = "W",
+      description =
+          "Weight of the density at the start, or throughout with --control fixed (default:"
+              + " ${DEFAULT-VALUE}).")
+  private double beta;
+
+  @Option(
+      names = "--resume",
+      description = "Go on with the run in --out, with the same other options.")
+  private boolean resume;
+
+  @Override
+  public Integer call() {
+    if (batchSize < 1 || averageSteps < 1) {
+      throw new UsageException(
+          "--batch-size is %d and --average %d, expected 1 or more of each"
+              .formatted(batchSize, averageSteps));
+    }
+    if (!resume) {
+      RunFolder.requireVacant(out);
+    } else if (!Files.exists(SparsifyRun.stateFile(out))) {
+      throw new UsageException(
+          "--resume: %s holds no saved state; the run has ended or had not yet saved one"
+              .formatted(out));
+    }
+    try (LoadedModel model = LoadedModel.open(folder, common);
+        Kernels kernels = common.open()) {
+      int tokens = model.context(context);
+      List<int[]> documents = model.encode(Corpus.of(data).documents());
+      List<int[]> held = heldOut(model, documents, tokens);
+      WindowSampler sampler = new WindowSampler(documents, tokens, batchSize, common.seed());
+      Windows validation = Windows.cut(held, tokens);
+      List<Batch.Maker> batches = validation.batches(Math.max(1, PROBE_TOKENS / tokens));
+      try (Sparsifier sparsifier =
+          new Sparsifier(model.transformer(), batches, settings(), AdamW.Config.DEFAULT, kernels)) {
+        run(model, kernels, sampler, validation, batches, sparsifier);
+      }
+    }
+    return Main.DONE;
+  }
+
+  private void run(
+      LoadedModel model,
+      Kernels kernels,
+      WindowSampler sampler,
+      Windows validation,
+      List<Batch.Maker> batches,
+      Sparsifier sparsifier) {
+    common
+        .err()
+        .printf(
+            "held-out text: %d tokens, dense loss %.4f nats, tau %.4f; gate bias %s%n",
+            validation.scored(), sparsifier.denseCe(), sparsifier.tau(), sparsifier.gates().bias());
+    ObjectNode description = RunDescription.of(spec, common, kernels);
+    ObjectNode files = description.putObject("data");
+    RunDescription.addFile(files, "train", data);
+    if (valid != null) {
+      RunDescription.addFile(files, "valid", valid);
+    }
+    Path source = model.checkpoint().folder();
+    ObjectNode models = description.putObject("model");
+    RunDescription.addFile(models, "config", source.resolve("config.json"));
+    RunDescription.addFile(models, "weights", source.resolve("model.safetensors"));
+    description.put("base_ce", sparsifier.denseCe());
+    description.put("tau", sparsifier.tau());
+    description.put("tolerance", tolerance);
+    description.put("gate_bias", sparsifier.gates().bias());
+
+    Sparsifier.Result result;
+    try (Workspace restored = new Workspace("saved state");
+        RunFolder run = start(sparsifier, restored);
+        Progress progress = new Progress("sparsify", steps, common.err())) {
+      run.describe(description);
+      SparsifyRun listener =
+          new SparsifyRun(
+              run, model.checkpoint().configJson(), Optional.of(source), progress, common);
+      result = sparsifier.run(sampler, listener);
+      attention(model, kernels, batches, validation, result, run);
+      ObjectNode json = json(result, run);
+      description.set("result", json.deepCopy());
+      run.describe(description);
+      SparsifyRun.forget(out);
+      if (!result.best().satisfied()) {
+        common
+            .err()
+            .println(
+                "no model satisfied the constraint; the one with the least excess was kept: try a"
+                    + " lower --lr, more --steps or a higher --tolerance");
+      }
+      common.print(json);
+    }
+  }
+
+  /** A new run folder, or the old one with its state restored. */
+  private RunFolder start(Sparsifier sparsifier, Workspace restored) {
+    if (!resume) {
+      return RunFolder.create(out);
+    }
+    try (Safetensors file = Safetensors.open(SparsifyRun.stateFile(out))) {
+      SequencedMap<String, Tensor> tensors = new LinkedHashMap<>();
+      file.tensors().keySet().forEach(name -> tensors.put(name, file.copy(name, restored)));
+      SparsifierState state =
+          SparsifierState.read(tensors, file.metadata().get(SparsifyRun.stateKey()));
+      sparsifier.restore(state);
+      common.err().println("resuming after step " + state.progress().step());
+      return RunFolder.resume(out, state.progress().step());
+    }
+  }
+
+  /** Takes the held-out documents out of the training documents, or reads them from --valid. */
+  private List<int[]> heldOut(LoadedModel model, List<int[]> documents, int tokens) {
+    List<int[]> held = new ArrayList<>();
+    if (valid != null) {
+      held.addAll(model.encode(Corpus.of(valid).documents()));
+    } else if (documents.size() < 2) {
+      // One long document: its end is held out.
+      int[] all = documents.getFirst();
+      int cut = all.length - Math.max(tokens, all.length / HELD_OUT_EVERY);
+      if (cut < tokens) {
+        throw new UsageException(
+            "%s has %d tokens, too few to hold some out; give --valid".formatted(data, all.length));
+      }
+      documents.set(0, Arrays.copyOf(all, cut));
+      held.add(Arrays.copyOfRange(all, cut, all.length));
+    } else {
+      for (int i = documents.size() - 1; i >= 0; i -= HELD_OUT_EVERY) {
+        held.add(documents.remove(i));
+      }
+    }
+    long sum = 0;
+    for (int i = 0; i < held.size(); i++) {
+      sum += held.get(i).length;
+      if (sum >= HELD_OUT_TOKENS) {
+        return new ArrayList<>(held.subList(0, i + 1));
+      }
+    }
+    return held;
+  }
+
+  private Sparsifier.Settings settings() {
+    return new Sparsifier.Settings(
+        steps,
+        new LearningRate(rate, Math.min(50, Math.max(1, steps / 10)), steps / 2, steps, 0.02),
+        new Constraint.Config(
+            tolerance, 10, 0.04, 1, beta, Math.min(beta, 1e-3), Math.max(beta, 10)),
+        crossEntropy,
+        distillation,
+        bias(),
+        averageSteps,
+        4,
+        PROBE_TOKENS,
+        50,
+        trained,
+        control,
+        common.seed());
+  }
+
+  private OptionalDouble bias() {
+    if (gateBias.equals("auto")) {
+      return OptionalDouble.empty();
+    }
+    try {
+      double value = Double.parseDouble(gateBias);
+      if (Double.isFinite(value)) {
+        return OptionalDouble.of(value);
+      }
+    } catch (NumberFormatException e) {
+      // Falls through to the one sentence for all bad values.
+    }
+    throw new UsageException("--gate-bias is '" + gateBias + "', expected a number or auto");
+  }
+
+  /** Attention of both models on the beginnings of a few held-out windows, for the page. */
+  private void attention(
+      LoadedModel model,
+      Kernels kernels,
+      List<Batch.Maker> batches,
+      Windows validation,
+      Sparsifier.Result result,
+      RunFolder run) {
+    try (LoadedModel best = LoadedModel.open(run.model(), common);
+        Workspace scratch = new Workspace("evaluation")) {
+      Transformer sparse = best.transformer();
+      Gates gates = result.gates().gates(common.seed());
+      AttentionFile file = new AttentionFile(kernels, model.transformer(), sparse, gates);
+      Optional<Tokenizer> tokenizer = model.checkpoint().tokenizer();
+      int shown = 0;
+      for (int[] window : validation.all()) {
+        if (shown < SHOWN_SEQUENCES && window.length >= SHOWN_TOKENS) {
+          int[] ids = Arrays.copyOf(window, SHOWN_TOKENS);
+          String[] labels =
+              Arrays.stream(ids)
+                  .mapToObj(
+                      id -> tokenizer.map(t -> t.piece(id)).orElseGet(() -> Integer.toString(id)))
+                  .toArray(String[]::new);
+          shown++;
+          file.add("held-out text " + shown, ids, labels, Optional.empty());
+        }
+      }
+      Evaluation.Run with = new Evaluation.Run(kernels, scratch, tokens -> {});
+      file.edges(
+          Evaluation.of(model.transformer(), batches, Gates.dense(), with),
+          result.best().evaluation());
+      if (shown > 0) {
+        file.write(run);
+      }
+    }
+  }
+
+  private ObjectNode json(Sparsifier.Result result, RunFolder run) {
+    Evaluation best = result.best().evaluation();
+    ObjectNode json = common.object();
+    json.put("base_ce", result.denseCe());
+    json.put("tau", result.tau());
+    json.put("ce", best.ce());
+    json.put("sampled_ce", result.sampledCe());
+    json.put("satisfied", result.best().satisfied());
+    json.put("density", best.density());
+    json.put("expected_density", best.expectedDensity());
+    json.put("edges_per_query", best.edgesPerQuery());
+    json.put("empty_rows", best.emptyRows());
+    json.put("gates", result.gates().mode().name().toLowerCase(Locale.ROOT));
+    json.put("gate_bias", result.gates().bias());
+    json.put("best_step", result.best().step());
+    json.put("steps", result.steps());
+    json.put("out", run.model().toString());
+    return json;
+  }
+}

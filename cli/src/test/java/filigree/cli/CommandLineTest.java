@@ -1,0 +1,255 @@
+package filigree.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The contract of the command line: exit codes, one JSON object, one clear sentence. */
+class CommandLineTest {
+  private static final ObjectMapper MAPPER = new ObjectMapper();
+  private static final String LETTERS = "abcdefghijklmnopqrstuvwxyz .";
+
+  @TempDir static Path folder;
+
+  private static Path model;
+  private static Path text;
+
+  /** What a run printed and how it ended. */
+  private record Run(int code, String out, String err) {
+    JsonNode json() throws IOException {
+      assertThat(code).as(err).isZero();
+      assertThat(out.trim().lines()).hasSize(1);
+      return MAPPER.readTree(out);
+    }
+
+    /** Bad input: exit code 2, nothing on standard output, one sentence with these words. */
+    void isRefused(String... words) {
+      assertThat(code).as(err).isEqualTo(Main.BAD_USE);
+      assertThat(out).isEmpty();
+      List<String> lines = err.lines().filter(line -> !line.startsWith("backend:")).toList();
+      assertThat(lines).as(err).hasSize(1);
+      assertThat(lines.getFirst()).startsWith("filigree: ").contains(words);
+    }
+  }
+
+  private static Run run(Object... args) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    String[] words = Arrays.stream(args).map(Object::toString).toArray(String[]::new);
+    int code = Main.run(words, new PrintWriter(out, true), new PrintWriter(err, true));
+    return new Run(code, out.toString(), err.toString());
+  }
+
+  @BeforeAll
+  static void trainTinyModel() throws IOException {
+    Path config = folder.resolve("config.json");
+    Files.writeString(
+        config,
+        """
+        {"model_type": "llama", "hidden_size": 16, "intermediate_size": 24,
+         "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+         "vocab_size": 28, "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
+         "hidden_act": "silu", "tie_word_embeddings": true, "initializer_range": 0.1}
+        """);
+    List<String> entries = new ArrayList<>();
+    for (int i = 0; i < LETTERS.length(); i++) {
+      entries.add("\"%c\": %d".formatted(LETTERS.charAt(i), i));
+    }
+    Files.writeString(
+        folder.resolve("tokenizer.json"),
+        """
+        {"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+         "normalizer": null, "post_processor": null, "decoder": {"type": "Fuse"},
+         "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "."},
+                           "behavior": "Isolated", "invert": false},
+         "model": {"type": "WordLevel", "unk_token": ".", "vocab": {%s}}}
+        """
+            .formatted(String.join(", ", entries)));
+    text = folder.resolve("text.jsonl");
+    List<String> lines = new ArrayList<>();
+    for (int i = 0; i < 30; i++) {
+      lines.add(
+          "{\"text\": \"the cat sat on the mat and the dog sat on the log %d.\"}".formatted(i));
+    }
+    Files.write(text, lines);
+    Path out = folder.resolve("trained");
+    Run run =
+        run("train", "--config", config, "--data", text, "--out", out, "--steps", 20, "--json");
+    assertThat(run.json().path("steps").asInt()).isEqualTo(20);
+    model = out.resolve("model");
+  }
+
+  @Test
+  void evalPrintsTheKeysOfTheContract() throws IOException {
+    JsonNode json = run("eval", model, "--data", text, "--limit", 3, "--json").json();
+    for (String key :
+        List.of(
+            "ce",
+            "perplexity",
+            "tokens",
+            "density",
+            "expected_density",
+            "edges_per_query",
+            "empty_rows")) {
+      assertThat(json.has(key)).as(key).isTrue();
+    }
+    assertThat(json.path("density").asDouble()).isEqualTo(1);
+  }
+
+  @Test
+  void evalWithHardGatesClosesEdges() throws IOException {
+    JsonNode json =
+        run("eval", model, "--data", text, "--gates", "hard", "--gate-bias", "-0.2", "--json")
+            .json();
+    assertThat(json.path("density").asDouble()).isBetween(0.0, 0.999);
+  }
+
+  @Test
+  void runFolderStandsForItsModel() throws IOException {
+    JsonNode inside = run("inspect", model, "--json").json();
+    assertThat(run("inspect", model.getParent(), "--json").json()).isEqualTo(inside);
+    assertThat(inside.path("family").asText()).isEqualTo("llama");
+  }
+
+  @Test
+  void generationRepeats() throws IOException {
+    JsonNode first = run("generate", model, "--prompt", "the ", "--max-tokens", 8, "--json").json();
+    JsonNode again = run("generate", model, "--prompt", "the ", "--max-tokens", 8, "--json").json();
+    assertThat(first.path("ids")).hasSize(8).isEqualTo(again.path("ids"));
+  }
+
+  @Test
+  void sparsifyWritesAModelThatEvalRunsWithItsGates() throws IOException {
+    Path out = folder.resolve("sparse");
+    JsonNode result =
+        run("sparsify", model, "--data", text, "--out", out, "--steps", 60, "--json").json();
+    for (String key :
+        List.of("base_ce", "ce", "sampled_ce", "density", "edges_per_query", "steps", "out")) {
+      assertThat(result.has(key)).as(key).isTrue();
+    }
+    JsonNode eval = run("eval", out, "--data", text, "--json").json();
+    assertThat(eval.path("gates").asText()).isEqualTo("hard");
+    try (Stream<Path> files = Files.list(out)) {
+      assertThat(files.map(p -> p.getFileName().toString()))
+          .contains("run.json", "metrics.jsonl", "model")
+          .noneMatch(name -> name.endsWith(".part") || name.endsWith(".safetensors"));
+    }
+    assertThat(run("report", out, "--json").json().path("page").asText()).endsWith("report.html");
+  }
+
+  @Test
+  void runFolderIsNeverOverwritten() throws IOException {
+    Path out = model.getParent();
+    byte[] before = Files.readAllBytes(out.resolve("run.json"));
+    run("sparsify", model, "--data", text, "--out", out)
+        .isRefused("holds another run", "choose a new one");
+    assertThat(Files.readAllBytes(out.resolve("run.json"))).isEqualTo(before);
+  }
+
+  @Test
+  void existingLogitsAreNotReplaced() throws IOException {
+    Path out = folder.resolve("logits.safetensors");
+    run("logits", model, "--text", "cat", "--out", out, "--json").json();
+    run("logits", model, "--text", "dog", "--out", out).isRefused("exists", "not overwritten");
+  }
+
+  @Test
+  void missingThingsAreNamed() {
+    run("eval", folder.resolve("nowhere"), "--data", text).isRefused("nowhere", "no such folder");
+    run("eval", model, "--data", folder.resolve("nothing.txt")).isRefused("nothing.txt");
+    run("eval", model).isRefused("--data");
+    run().isRefused("no verb");
+    run("evaluate").isRefused("evaluate");
+  }
+
+  @Test
+  void malformedWeightsAreRefused() throws IOException {
+    Path broken = copy("broken");
+    Path weights = broken.resolve("model.safetensors");
+    byte[] bytes = Files.readAllBytes(weights);
+    Files.write(weights, Arrays.copyOf(bytes, bytes.length - 10));
+    run("eval", broken, "--data", text).isRefused("model.safetensors");
+    Files.write(weights, new byte[] {1, 2, 3});
+    run("inspect", broken).isRefused("model.safetensors");
+  }
+
+  @Test
+  void unknownFamilyIsRefused() throws IOException {
+    Path other = copy("other");
+    Path config = other.resolve("config.json");
+    Files.writeString(config, Files.readString(config).replace("llama", "mamba"));
+    run("inspect", other).isRefused("model_type", "mamba", "llama");
+  }
+
+  @Test
+  void idsOutOfRangeAreRefused() {
+    Path out = folder.resolve("never.safetensors");
+    run("logits", model, "--ids", "1,28", "--out", out).isRefused("28", "vocabulary");
+    run("logits", model, "--ids", "-1", "--out", out).isRefused("-1");
+    assertThat(out).doesNotExist();
+  }
+
+  @Test
+  void contextBeyondTheModelsIsRefused() {
+    run("eval", model, "--data", text, "--context", 17).isRefused("--context", "17", "16");
+    run("generate", model, "--prompt", "a".repeat(17), "--max-tokens", 1).isRefused("17", "16");
+  }
+
+  @Test
+  void emptyDocumentsAreRefused() throws IOException {
+    Path empty = folder.resolve("empty.txt");
+    Files.writeString(empty, "");
+    run("eval", model, "--data", empty).isRefused("empty");
+    Path line = folder.resolve("empty.jsonl");
+    Files.writeString(line, "{\"text\": \"fine\"}\n{\"text\": \"\"}\n");
+    run("eval", model, "--data", line).isRefused("line 2", "empty");
+  }
+
+  @Test
+  void badNumbersAreRefused() {
+    run("eval", model, "--data", text, "--threads", 0).isRefused("--threads");
+    run("eval", model, "--data", text, "--memory", "lots").isRefused("--memory", "lots");
+    run("eval", model, "--data", text, "--backend", "abacus").isRefused("abacus", "nd4j");
+    run("sparsify", model, "--data", text, "--out", folder.resolve("x"), "--gate-bias", "many")
+        .isRefused("--gate-bias", "many");
+    assertThat(folder.resolve("x")).doesNotExist();
+  }
+
+  @Test
+  void memoryLimitIsKept() {
+    run("eval", model, "--data", text, "--memory", "1K").isRefused("--memory", "limit");
+  }
+
+  @Test
+  void bothBackendsAgree() throws IOException {
+    JsonNode cpu = run("eval", model, "--data", text, "--limit", 2, "--json").json();
+    JsonNode nd4j =
+        run("eval", model, "--data", text, "--limit", 2, "--backend", "nd4j", "--json").json();
+    assertThat(String.format(Locale.ROOT, "%.5f", nd4j.path("ce").asDouble()))
+        .isEqualTo(String.format(Locale.ROOT, "%.5f", cpu.path("ce").asDouble()));
+  }
+
+  private static Path copy(String name) throws IOException {
+    Path to = Files.createDirectory(folder.resolve(name));
+    try (Stream<Path> files = Files.list(model)) {
+      for (Path file : files.toList()) {
+        Files.copy(file, to.resolve(file.getFileName()));
+      }
+    }
+    return to;
+  }
+}
