@@ -1,0 +1,370 @@
+package filigree.bench;
+
+import filigree.autograd.AdamW;
+import filigree.autograd.Gradients;
+import filigree.autograd.Op;
+import filigree.autograd.Param;
+import filigree.autograd.Pass;
+import filigree.autograd.Var;
+import filigree.tensor.Arithmetic;
+import filigree.tensor.DType;
+import filigree.tensor.Kernels;
+import filigree.tensor.Philox;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.Transpose;
+import filigree.tensor.Workspace;
+import filigree.tensor.provider.Backend;
+import filigree.transformer.Batch;
+import filigree.transformer.Gates;
+import filigree.transformer.Parameters;
+import filigree.transformer.Transformer;
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/**
+ * Times a whole training step: forward, cross-entropy, backward, AdamW. One process for each shape
+ * and mode, so that its peak of resident memory means something. {@code bench/compare} interleaves
+ * it with the same step in PyTorch; alone it is run by
+ *
+ * <pre>
+ *   bench/run step small dense   --threads 2 [--warmup N] [--steps N] [--start FILE] [--losses]
+ *   bench/run step small profile --threads 2 [--mode sparse]
+ *   bench/run step gemm          --threads 2
+ * </pre>
+ *
+ * <p>which print one line of JSON, a table of the time by kernel, and the rate of large matrix
+ * products with the time that those of each shape take at that rate. {@code --start} writes the
+ * initial weights and the batch as raw little-endian numbers, in the order of {@link
+ * filigree.transformer.ModelConfig#parameters()}, for a peer to start from; {@code --losses} prints
+ * the loss of every step. The first step is always warm-up.
+ *
+ * <p>Check: every step sees one batch, so the loss must begin within 0.2 of {@code ln vocabulary}
+ * (within statistical fluctuation of untrained weights) and fall; otherwise it exits with 1.
+ */
+public final class StepBenchmark {
+  private static final AdamW.Config OPTIMISER =
+      new AdamW.Config(0.9, 0.95, 1e-8, 0.1, Double.POSITIVE_INFINITY);
+
+  private static final double RATE = 3e-4;
+  private static final long SEED = 1;
+  private static final double DEVIATION = 0.02;
+
+  private StepBenchmark() {}
+
+  /**
+   * Runs a benchmark.
+   *
+   * @param args see the class
+   * @throws IOException where the file of {@code --start} cannot be written
+   */
+  public static void main(String[] args) throws IOException {
+    Arguments arguments = Arguments.of(args);
+    try (Kernels kernels = Backend.CPU.open(arguments.number("threads", processors()))) {
+      switch (arguments.words().getFirst()) {
+        case "gemm" -> System.out.println(gemm(kernels, arguments));
+        default -> step(kernels, arguments);
+      }
+    } catch (IllegalArgumentException e) {
+      System.err.println("step: " + e.getMessage());
+      System.exit(2);
+    } catch (IllegalStateException e) {
+      System.err.println("step: " + e.getMessage());
+      System.exit(1);
+    }
+  }
+
+  private static int processors() {
+    return Runtime.getRuntime().availableProcessors();
+  }
+
+  private static void step(Kernels kernels, Arguments arguments) throws IOException {
+    Step shape = Step.of(arguments.words().getFirst());
+    String what = arguments.words().size() > 1 ? arguments.words().get(1) : "dense";
+    boolean profile = what.equals("profile");
+    Step.Mode mode =
+        Step.Mode.valueOf(
+            (profile ? arguments.text("mode", "dense") : what).toUpperCase(Locale.ROOT));
+    boolean large = shape == Step.GPT2;
+    int warmup = arguments.number("warmup", large ? 4 : 20);
+    int steps = arguments.number("steps", large ? 5 : 15);
+    TimedKernels timed = new TimedKernels(kernels);
+    try (Training training = new Training(shape, mode, profile ? timed.kernels() : kernels)) {
+      String start = arguments.text("start", "");
+      if (!start.isEmpty()) {
+        training.write(Path.of(start));
+      }
+      List<Double> losses = new ArrayList<>();
+      long first = System.nanoTime();
+      losses.add(training.step());
+      double firstMillis = (System.nanoTime() - first) / 1e6;
+      for (int i = 1; i < warmup; i++) {
+        losses.add(training.step());
+      }
+      timed.reset();
+      double[] millis = new double[steps];
+      long began = System.nanoTime();
+      for (int i = 0; i < steps; i++) {
+        long before = System.nanoTime();
+        losses.add(training.step());
+        millis[i] = (System.nanoTime() - before) / 1e6;
+      }
+      long wall = System.nanoTime() - began;
+      check(shape, losses);
+      if (profile) {
+        System.out.print(timed.table(steps, wall));
+        return;
+      }
+      Arrays.sort(millis);
+      System.out.printf(
+          Locale.ROOT,
+          "{\"engine\":\"filigree\",\"shape\":\"%s\",\"mode\":\"%s\",\"threads\":%d,"
+              + "\"first_ms\":%.0f,\"median_ms\":%.2f,\"min_ms\":%.2f,\"max_ms\":%.2f,\"peak_mib\":%d,"
+              + "\"reserved_mib\":%d,\"used_mib\":%d,\"first_loss\":%.5f,\"loss\":%.5f%s}%n",
+          shape.label(),
+          mode.name().toLowerCase(Locale.ROOT),
+          arguments.number("threads", processors()),
+          firstMillis,
+          median(millis),
+          millis[0],
+          millis[steps - 1],
+          peakMib(),
+          training.reservedBytes() >> 20,
+          training.usedBytes() >> 20,
+          losses.getFirst(),
+          losses.getLast(),
+          arguments.has("losses") ? ",\"losses\":" + losses : "");
+    }
+  }
+
+  private static void check(Step shape, List<Double> losses) {
+    double expected = Math.log(shape.vocabulary);
+    if (!(Math.abs(losses.getFirst() - expected) < 0.2)) {
+      throw new IllegalStateException(
+          "the first loss is %.4f, expected about ln %d = %.4f"
+              .formatted(losses.getFirst(), shape.vocabulary, expected));
+    }
+    if (losses.size() > 1 && !(losses.getLast() < losses.getFirst())) {
+      throw new IllegalStateException(
+          "the loss went from %.4f to %.4f over %d steps on one batch, expected it to fall"
+              .formatted(losses.getFirst(), losses.getLast(), losses.size()));
+    }
+  }
+
+  /** A model, its optimiser and the one batch that it sees. */
+  private static final class Training implements AutoCloseable {
+    private final Step.Mode mode;
+    private final Kernels kernels;
+    private final Workspace weights = new Workspace("weights");
+    private final Workspace state = new Workspace("optimiser state");
+    private final Workspace scratch = new Workspace("training step");
+    private final Transformer model;
+    private final AdamW optimiser;
+    private final Batch batch;
+    private long steps;
+
+    Training(Step shape, Step.Mode mode, Kernels kernels) {
+      this.mode = mode;
+      this.kernels = kernels;
+      Parameters parameters =
+          Parameters.random(
+              shape.config(), DType.F32, weights, new Parameters.Draw(DEVIATION, SEED));
+      this.model = new Transformer(shape.config(), parameters, weights);
+      this.optimiser =
+          new AdamW(OPTIMISER, param -> param.value().shape().rank() > 1, kernels, state);
+      this.batch = batch(shape);
+    }
+
+    /** Uniform tokens: a batch that is learned by heart, and that no file is needed for. */
+    private Batch batch(Step shape) {
+      Philox random = new Philox(SEED, Integer.MAX_VALUE);
+      List<int[]> windows = new ArrayList<>();
+      for (int row = 0; row < shape.batch; row++) {
+        int[] window = new int[shape.time];
+        for (int i = 0; i < window.length; i++) {
+          window[i] = random.nextInt(shape.vocabulary);
+        }
+        windows.add(window);
+      }
+      return Batch.nextToken(windows, weights);
+    }
+
+    /** Returns the cross-entropy, nats per token. */
+    double step() {
+      steps++;
+      Gates gates =
+          switch (mode) {
+            case DENSE -> Gates.dense();
+            case SPARSE -> new Gates.Sampled(0, SEED, steps);
+          };
+      try (Pass pass = Pass.recording(kernels, scratch)) {
+        Transformer.Output output = model.forward(pass, batch.ids(), gates);
+        Var ce = Transformer.loss(pass, output.logits(), batch);
+        Var objective =
+            switch (mode) {
+              case DENSE -> ce;
+              case SPARSE ->
+                  pass.apply(
+                      new Op.Combine(Arithmetic.ADD),
+                      ce,
+                      pass.apply(new Op.Scale(Step.BETA), output.density(pass)));
+            };
+        double loss = ce.value().item();
+        Gradients gradients = pass.backward(objective);
+        optimiser.update(gradients, gradients.norm(kernels), RATE);
+        return loss;
+      }
+    }
+
+    void write(Path file) throws IOException {
+      try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file))) {
+        for (Param param : model.parameters().all()) {
+          write(out, param.value());
+        }
+        write(out, batch.ids());
+      }
+    }
+
+    private static void write(OutputStream out, Tensor tensor) throws IOException {
+      ByteBuffer bytes = tensor.bytes().asByteBuffer().order(ByteOrder.nativeOrder());
+      byte[] chunk = new byte[1 << 16];
+      while (bytes.hasRemaining()) {
+        int length = Math.min(chunk.length, bytes.remaining());
+        bytes.get(chunk, 0, length);
+        out.write(chunk, 0, length);
+      }
+    }
+
+    long reservedBytes() {
+      return weights.reservedBytes() + state.reservedBytes() + scratch.reservedBytes();
+    }
+
+    /** The most that tensors took at once, of what is reserved. */
+    long usedBytes() {
+      return weights.peakBytes() + state.peakBytes() + scratch.peakBytes();
+    }
+
+    @Override
+    public void close() {
+      scratch.close();
+      state.close();
+      weights.close();
+    }
+  }
+
+  /**
+   * The rate of a large square product, and what the products of each shape take at that rate: no
+   * engine over this BLAS can be faster.
+   */
+  private static String gemm(Kernels kernels, Arguments arguments) {
+    int size = 1024;
+    int repeats = arguments.number("steps", 30);
+    try (Workspace memory = new Workspace("gemm")) {
+      Shape shape = Shape.of(size, size);
+      Tensor a = memory.allocate(shape, DType.F32);
+      Tensor b = memory.allocate(shape, DType.F32);
+      Tensor c = memory.allocate(shape, DType.F32);
+      kernels.fill(a, 0.5);
+      kernels.fill(b, 0.25);
+      double[] seconds = new double[repeats];
+      for (int i = -5; i < repeats; i++) {
+        long began = System.nanoTime();
+        kernels.matmul(1, a, Transpose.NO, b, Transpose.NO, 0, c);
+        if (i >= 0) {
+          seconds[i] = (System.nanoTime() - began) / 1e9;
+        }
+      }
+      double last = c.get(c.size() - 1);
+      if (last != 0.125 * size) {
+        throw new IllegalStateException(
+            "gemm: found %s, expected %s".formatted(last, 0.125 * size));
+      }
+      Arrays.sort(seconds);
+      double rate = 2.0 * size * size * size / median(seconds);
+      double best = 2.0 * size * size * size / seconds[0];
+      StringBuilder floors = new StringBuilder();
+      for (Step step : Step.values()) {
+        floors.append(
+            String.format(
+                Locale.ROOT,
+                "%s\"%s\":%.2f",
+                floors.isEmpty() ? "" : ",",
+                step.label(),
+                2e3 * step.multiplyAdds() / rate));
+      }
+      return String.format(
+          Locale.ROOT,
+          "{\"engine\":\"gemm\",\"threads\":%d,\"gflops\":%.1f,\"best_gflops\":%.1f,"
+              + "\"floor_ms\":{%s}}",
+          arguments.number("threads", processors()),
+          rate / 1e9,
+          best / 1e9,
+          floors);
+    }
+  }
+
+  private static double median(double[] sorted) {
+    int half = sorted.length / 2;
+    return sorted.length % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  }
+
+  /** VmHWM: the most of this process that was ever in memory at once. */
+  private static long peakMib() throws IOException {
+    Path status = Path.of("/proc/self/status");
+    if (!Files.exists(status)) {
+      return -1;
+    }
+    return Files.readAllLines(status).stream()
+        .filter(line -> line.startsWith("VmHWM:"))
+        .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")) >> 10)
+        .findFirst()
+        .orElse(-1);
+  }
+
+  /**
+   * What was asked for.
+   *
+   * @param words arguments without a name
+   * @param options arguments {@code --name value}
+   */
+  private record Arguments(List<String> words, Map<String, String> options) {
+    private static final List<String> FLAGS = List.of("losses");
+
+    static Arguments of(String[] args) {
+      List<String> words = new ArrayList<>();
+      Map<String, String> options = new java.util.LinkedHashMap<>();
+      for (int i = 0; i < args.length; i++) {
+        if (!args[i].startsWith("--")) {
+          words.add(args[i]);
+        } else if (FLAGS.contains(args[i].substring(2))) {
+          options.put(args[i].substring(2), "");
+        } else if (i + 1 < args.length) {
+          options.put(args[i].substring(2), args[++i]);
+        }
+      }
+      return new Arguments(words.isEmpty() ? List.of("gemm") : words, options);
+    }
+
+    boolean has(String name) {
+      return options.containsKey(name);
+    }
+
+    String text(String name, String fallback) {
+      return options.getOrDefault(name, fallback);
+    }
+
+    int number(String name, int fallback) {
+      return options.containsKey(name) ? Integer.parseInt(options.get(name)) : fallback;
+    }
+  }
+}
