@@ -27,7 +27,6 @@ final class SparsifyRun implements Sparsifier.Listener {
   private final Optional<Path> tokenizerSource;
   private final Progress progress;
   private final CommonOptions common;
-  private Metrics latest;
   private Sparsifier.Candidate best;
 
   SparsifyRun(
@@ -45,12 +44,11 @@ final class SparsifyRun implements Sparsifier.Listener {
 
   /** The file from which a run resumes. */
   static Path stateFile(Path runFolder) {
-    return runFolder.resolve(RunFolder.LAST + ".safetensors");
+    return runFolder.resolve(RunFolder.LAST);
   }
 
   @Override
   public void step(Metrics metrics) {
-    latest = metrics;
     folder.append(metrics.toJson("sparse"));
     progress.to(
         metrics.step(),
@@ -89,16 +87,6 @@ final class SparsifyRun implements Sparsifier.Listener {
   @Override
   public void notice(String sentence) {
     common.err().println(sentence);
-  }
-
-  /** The best model so far. */
-  Sparsifier.Candidate best() {
-    return best;
-  }
-
-  /** The last step. */
-  Metrics latest() {
-    return latest;
   }
 
   /** The key of the state's numbers in the file's metadata. */

@@ -22,8 +22,8 @@ public final class RunFolder implements AutoCloseable {
   /** The folder of the best model so far, in Hugging Face's layout. */
   public static final String MODEL = "model";
 
-  /** The folder of the last state, from which a run resumes. */
-  public static final String LAST = "last";
+  /** The file of the last state, from which a run resumes. */
+  public static final String LAST = "last.safetensors";
 
   private static final String RUN = "run.json";
   private static final String METRICS = "metrics.jsonl";
@@ -122,15 +122,6 @@ public final class RunFolder implements AutoCloseable {
    */
   public Path model() {
     return folder.resolve(MODEL);
-  }
-
-  /**
-   * Returns the folder of the last state.
-   *
-   * @return its path, whether or not it exists yet
-   */
-  public Path last() {
-    return folder.resolve(LAST);
   }
 
   /**

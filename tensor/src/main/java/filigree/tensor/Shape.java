@@ -100,18 +100,6 @@ public final class Shape {
   }
 
   /**
-   * Returns this shape with its last axis replaced.
-   *
-   * @param length the new length of the last axis
-   * @return the shape
-   */
-  public Shape withLast(long length) {
-    long[] copy = dims.clone();
-    copy[copy.length - 1] = length;
-    return new Shape(copy);
-  }
-
-  /**
    * Resolves an axis that may be counted from the end.
    *
    * @param axis the axis, from {@code -rank()} to {@code rank() - 1}

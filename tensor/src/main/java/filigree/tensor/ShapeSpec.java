@@ -1,6 +1,5 @@
 package filigree.tensor;
 
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -113,15 +112,6 @@ public final class ShapeSpec {
         throw new TensorException(where + ": no tensor has an axis named '" + axis + "'");
       }
       return Math.toIntExact(bound);
-    }
-
-    /**
-     * Lists the names bound so far.
-     *
-     * @return axis names in no particular order
-     */
-    public List<String> axes() {
-      return new ArrayList<>(lengths.keySet());
     }
 
     private TensorException mismatch(

@@ -72,15 +72,6 @@ public final class Pretrainer implements AutoCloseable {
     }
   }
 
-  /**
-   * Returns the memory of a step.
-   *
-   * @return bytes reserved for activations, gradients and optimiser state
-   */
-  public long reservedBytes() {
-    return state.reservedBytes() + scratch.reservedBytes();
-  }
-
   @Override
   public void close() {
     scratch.close();
