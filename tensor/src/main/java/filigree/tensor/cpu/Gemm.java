@@ -4,6 +4,7 @@ import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
+import java.util.Optional;
 
 /** Matrix products: one OpenBLAS call for each part of the output that a thread takes. */
 final class Gemm {
@@ -16,25 +17,12 @@ final class Gemm {
 
   private final Workers workers;
   private final ElementLanes lanes;
+  private final Optional<PackedProduct> packed;
 
   Gemm(Workers workers, Lanes lanes) {
     this.workers = workers;
     this.lanes = lanes.elements();
-  }
-
-  /** A product {@code c = alpha op(a) op(b) + beta c} of contiguous matrices. */
-  private record Product(boolean ta, boolean tb, int m, int n, int k, float alpha, float beta) {
-    int lda() {
-      return ta ? m : k;
-    }
-
-    int ldb() {
-      return tb ? k : n;
-    }
-
-    double flops() {
-      return 2.0 * m * n * k;
-    }
+    this.packed = lanes.tiles().map(PackedProduct::new);
   }
 
   void matmul(
@@ -72,7 +60,10 @@ final class Gemm {
       m = Math.toIntExact(m * batch);
       batch = 1;
     }
-    Product product = new Product(transposeA, transposeB, m, n, k, (float) alpha, (float) beta);
+    int lda = transposeA ? m : k;
+    int ldb = transposeB ? k : n;
+    Product product =
+        new Product(transposeA, transposeB, m, n, k, (float) alpha, (float) beta, lda, ldb, n);
     long strideB = shared ? 0 : (long) k * n * Float.BYTES;
     run(product, a.address(), b.address(), out.address(), batch, strideB);
   }
@@ -95,19 +86,21 @@ final class Gemm {
 
   private void run(Product p, long a, long b, long c, long batch, long strideB) {
     OpenBlas.singleThreaded();
-    long strideA = (long) p.m * p.k * Float.BYTES;
-    long strideC = (long) p.m * p.n * Float.BYTES;
+    long strideA = (long) p.m() * p.k() * Float.BYTES;
+    long strideC = (long) p.m() * p.n() * Float.BYTES;
     int threads = workers.count();
-    if (p.k == 0) {
+    if (p.k() == 0) {
       // An empty sum. BLAS libraries differ in whether they still apply beta.
       workers.ranges(batch, 1, (from, to) -> clearOrScale(p, c, from, to));
     } else if (batch >= threads && threads > 1 && batch * p.flops() > SERIAL_FLOPS) {
-      workers.ranges(
-          batch,
-          Math.max(1, (long) (SERIAL_FLOPS / p.flops())),
-          (from, to) -> {
-            for (long i = from; i < to; i++) {
-              part(p, a + i * strideA, b + i * strideB, c + i * strideC, 0, p.m, 0, p.n);
+      int tasks = (int) Math.min(batch, 4L * threads);
+      Range rows = new Range(0, p.m());
+      Range columns = new Range(0, p.n());
+      workers.run(
+          tasks,
+          (task, scratch) -> {
+            for (long i = batch * task / tasks; i < batch * (task + 1) / tasks; i++) {
+              part(p, a + i * strideA, b + i * strideB, c + i * strideC, rows, columns, scratch);
             }
           });
     } else {
@@ -118,24 +111,27 @@ final class Gemm {
   }
 
   private void clearOrScale(Product p, long c, long from, long to) {
-    long n = p.n;
-    for (long row = from * p.m; row < to * p.m; row++) {
+    long n = p.n();
+    for (long row = from * p.m(); row < to * p.m(); row++) {
       long at = c + row * n * Float.BYTES;
-      if (p.beta == 0) {
-        lanes.fill(0, at, p.n);
+      if (p.beta() == 0) {
+        lanes.fill(0, at, p.n());
       } else {
-        lanes.scale(p.beta, at, at, p.n);
+        lanes.scale(p.beta(), at, at, p.n());
       }
     }
   }
 
   private void split(Product p, long a, long b, long c) {
     boolean small =
-        (p.m == 1 || p.n == 1)
-            ? Math.max((long) p.n * p.k, (long) p.m * p.k) * Float.BYTES < SERIAL_MATRIX_BYTES
+        (p.m() == 1 || p.n() == 1)
+            ? Math.max((long) p.n() * p.k(), (long) p.m() * p.k()) * Float.BYTES
+                < SERIAL_MATRIX_BYTES
             : p.flops() < SERIAL_FLOPS;
     if (workers.count() == 1 || small) {
-      part(p, a, b, c, 0, p.m, 0, p.n);
+      workers.run(
+          1,
+          (task, scratch) -> part(p, a, b, c, new Range(0, p.m()), new Range(0, p.n()), scratch));
       return;
     }
     int down = partsDown(p);
@@ -143,17 +139,9 @@ final class Gemm {
     workers.run(
         down * across,
         (task, scratch) -> {
-          int i = task / across;
-          int j = task % across;
-          part(
-              p,
-              a,
-              b,
-              c,
-              cut(p.m, i, down),
-              cut(p.m, i + 1, down),
-              cut(p.n, j, across),
-              cut(p.n, j + 1, across));
+          Range rows = cut(p.m(), task / across, down);
+          Range columns = cut(p.n(), task % across, across);
+          part(p, a, b, c, rows, columns, scratch);
         });
   }
 
@@ -167,8 +155,8 @@ final class Gemm {
     double least = Double.MAX_VALUE;
     for (int down = 1; down <= threads; down++) {
       int across = threads / down;
-      double rows = longest(p.m, down);
-      double columns = longest(p.n, across);
+      double rows = longest(p.m(), down);
+      double columns = longest(p.n(), across);
       // Packing an element costs about as much as 16 multiply-adds.
       double cost = rows * columns + 16 * (rows + columns);
       if (cost < least) {
@@ -184,32 +172,46 @@ final class Gemm {
     return (blocks + parts - 1) / parts * ALIGN;
   }
 
-  private static int cut(int length, int part, int parts) {
+  private static Range cut(int length, int part, int parts) {
     long blocks = (length + ALIGN - 1L) / ALIGN;
-    return (int) Math.min(length, blocks * part / parts * ALIGN);
+    return new Range(
+        (int) Math.min(length, blocks * part / parts * ALIGN),
+        (int) Math.min(length, blocks * (part + 1) / parts * ALIGN));
   }
 
   /** Computes the rows {@code [m0, m1)} and columns {@code [n0, n1)} of a product. */
-  private static void part(Product p, long a, long b, long c, int m0, int m1, int n0, int n1) {
-    if (m0 == m1 || n0 == n1) {
+  private void part(
+      Product whole, long a, long b, long c, Range rows, Range columns, Scratch scratch) {
+    if (rows.isEmpty() || columns.isEmpty()) {
       return;
     }
-    long partA = a + (p.ta ? m0 : (long) m0 * p.k) * Float.BYTES;
-    long partB = b + (p.tb ? (long) n0 * p.k : n0) * Float.BYTES;
-    long partC = c + ((long) m0 * p.n + n0) * Float.BYTES;
-    int m = m1 - m0;
-    int n = n1 - n0;
-    if (p.m == 1) {
-      int rows = p.tb ? n : p.k;
-      int columns = p.tb ? p.k : n;
-      OpenBlas.sgemv(!p.tb, rows, columns, p.alpha, partB, p.ldb(), partA, 1, p.beta, partC, 1);
-    } else if (p.n == 1) {
-      int rows = p.ta ? p.k : m;
-      int columns = p.ta ? m : p.k;
-      OpenBlas.sgemv(p.ta, rows, columns, p.alpha, partA, p.lda(), partB, 1, p.beta, partC, 1);
+    Product p = whole.part(rows.length(), columns.length());
+    long fromA = a + whole.atRow(rows.from);
+    long fromB = b + whole.atColumn(columns.from);
+    long to = c + whole.at(rows.from, columns.from);
+    if (whole.m() == 1) {
+      int height = p.tb() ? p.n() : p.k();
+      int width = p.tb() ? p.k() : p.n();
+      OpenBlas.sgemv(!p.tb(), height, width, p.alpha(), fromB, p.ldb(), fromA, 1, p.beta(), to, 1);
+    } else if (whole.n() == 1) {
+      int height = p.ta() ? p.k() : p.m();
+      int width = p.ta() ? p.m() : p.k();
+      OpenBlas.sgemv(p.ta(), height, width, p.alpha(), fromA, p.lda(), fromB, 1, p.beta(), to, 1);
+    } else if (packed.isPresent() && PackedProduct.suits(whole)) {
+      packed.get().run(p, fromA, fromB, 0, to, scratch);
     } else {
-      OpenBlas.sgemm(
-          p.ta, p.tb, m, n, p.k, p.alpha, partA, p.lda(), partB, p.ldb(), p.beta, partC, p.n);
+      OpenBlas.sgemm(p, fromA, fromB, to);
+    }
+  }
+
+  /** Indices from one to another, the second not included. */
+  private record Range(int from, int to) {
+    int length() {
+      return to - from;
+    }
+
+    boolean isEmpty() {
+      return from == to;
     }
   }
 }

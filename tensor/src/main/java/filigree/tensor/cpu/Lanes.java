@@ -1,6 +1,7 @@
 package filigree.tensor.cpu;
 
 import filigree.tensor.TensorException;
+import java.util.Optional;
 
 /**
  * The inner loops over rows of floats. Everything above them (tiles, tasks, threads) is written
@@ -11,8 +12,14 @@ import filigree.tensor.TensorException;
  * @param elements loops over independent elements
  * @param rows loops that reduce or normalise a row
  * @param gates loops over rows of gate logits
+ * @param tiles loops of a matrix product, where they are faster than OpenBLAS
  */
-public record Lanes(String description, ElementLanes elements, RowLanes rows, GateLanes gates) {
+public record Lanes(
+    String description,
+    ElementLanes elements,
+    RowLanes rows,
+    GateLanes gates,
+    Optional<TileLanes> tiles) {
   private static final String VECTOR_MODULE = "jdk.incubator.vector";
 
   static Lanes of(LaneChoice choice) {
@@ -32,7 +39,8 @@ public record Lanes(String description, ElementLanes elements, RowLanes rows, Ga
   }
 
   private static Lanes scalar(String description) {
-    return new Lanes(description, new ScalarElements(), new ScalarRows(), new ScalarGates());
+    return new Lanes(
+        description, new ScalarElements(), new ScalarRows(), new ScalarGates(), Optional.empty());
   }
 
   // By reflection: these classes cannot be linked where the JVM runs without the incubator module.

@@ -153,6 +153,13 @@ final class OpenBlas {
     }
   }
 
+  /** As the other, for a product at given addresses. */
+  static void sgemm(Product p, long a, long b, long c) {
+    sgemm(
+        p.ta(), p.tb(), p.m(), p.n(), p.k(), p.alpha(), a, p.lda(), b, p.ldb(), p.beta(), c,
+        p.ldc());
+  }
+
   /**
    * Computes {@code y = alpha op(A) x + beta y} over a row-major matrix.
    *

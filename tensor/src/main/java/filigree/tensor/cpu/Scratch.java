@@ -14,6 +14,7 @@ final class Scratch implements AutoCloseable {
   private long base;
   private long capacity;
   private long used;
+  private float[] left = {};
 
   /**
    * Makes room for a whole task; pieces taken before are gone.
@@ -47,6 +48,14 @@ final class Scratch implements AutoCloseable {
     long address = base + used;
     used += bytes;
     return address;
+  }
+
+  /** Returns a Java array of at least that length, its contents undefined. */
+  float[] left(int floats) {
+    if (left.length < floats) {
+      left = new float[floats];
+    }
+    return left;
   }
 
   @Override

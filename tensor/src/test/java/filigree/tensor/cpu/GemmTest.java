@@ -2,6 +2,7 @@ package filigree.tensor.cpu;
 
 import static filigree.tensor.cpu.Fixture.assertClose;
 import static filigree.tensor.cpu.Fixture.everyProvider;
+import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import filigree.tensor.Kernels;
@@ -24,7 +25,12 @@ class GemmTest {
     {0, 4, 5, 0},
     {0, 0, 5, 3},
     {0, 4, 0, 3},
-    {0, 1, 1000, 100}
+    {0, 1, 1000, 100},
+    {0, 37, 75, 1100},
+    {0, 12, 32, 16},
+    {0, 25, 33, 17},
+    {0, 8, 8, 1},
+    {3, 24, 64, 40}
   };
 
   @Test
@@ -69,8 +75,11 @@ class GemmTest {
         expected[at] = 0.5 * sum;
       }
       String what = "%d %d %d %d %s %s %s".formatted(batch, m, n, k, ta, tb, shared);
+      kernels.matmul(1, a, ta, b, tb, 0, out);
+      kernels.matmul(-0.5, a, ta, b, tb, 1, out);
+      assertClose(what + " and added", out, expected, 5e-5);
       kernels.matmul(0.5, a, ta, b, tb, 0, out);
-      assertClose(what, out, expected, 2e-5);
+      assertClose(what, out, expected, 5e-5);
       kernels.matmul(0.5, a, ta, b, tb, -2, out);
       for (int at = 0; at < expected.length; at++) {
         expected[at] = -expected[at];
@@ -79,6 +88,29 @@ class GemmTest {
       Tensor fresh = f.empty(out.shape().dims());
       kernels.matmul(-0.5, a, ta, b, tb, 0, fresh);
       assertClose(what + " over NaN", fresh, expected, 5e-5);
+    }
+  }
+
+  /**
+   * So that a checkpoint of one machine is continued on another, and tests need no thread count.
+   */
+  @Test
+  void bitsDoNotDependOnTheNumberOfThreads() {
+    try (Fixture f = new Fixture();
+        Kernels one = new CpuKernels(1);
+        Kernels three = new CpuKernels(3)) {
+      for (Transpose ta : Transpose.values()) {
+        Tensor a = f.normal(dims(0, 211, 1300, ta));
+        Tensor b = f.normal(1300, 173);
+        Tensor alone = f.empty(211, 173);
+        Tensor together = f.empty(211, 173);
+        one.matmul(1, a, ta, b, Transpose.NO, 0, alone);
+        three.matmul(1, a, ta, b, Transpose.NO, 0, together);
+        assertThat(together.toDoubles()).isEqualTo(alone.toDoubles());
+        one.matmul(1, a, ta, b, Transpose.NO, 1, alone);
+        three.matmul(1, a, ta, b, Transpose.NO, 1, together);
+        assertThat(together.toDoubles()).isEqualTo(alone.toDoubles());
+      }
     }
   }
 

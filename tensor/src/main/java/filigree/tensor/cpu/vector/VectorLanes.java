@@ -20,6 +20,7 @@ public final class VectorLanes {
         "vectors of " + Vectors.SPECIES.vectorBitSize() + " bits",
         new VectorElements(rest.elements()),
         new VectorRows(rest.rows()),
-        new VectorGates());
+        new VectorGates(),
+        VectorTiles.available());
   }
 }
