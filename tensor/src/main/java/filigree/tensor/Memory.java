@@ -13,8 +13,8 @@ public interface Memory extends AutoCloseable {
   Tensor allocate(Shape shape, DType dtype);
 
   /**
-   * Gives a tensor's bytes back for reuse by the next allocation of the same size. The tensor and
-   * all its views must not be used again.
+   * Gives a tensor's bytes back for reuse by what is allocated next. The tensor and all its views
+   * must not be used again.
    *
    * @param tensor a tensor of this memory, not a view
    */

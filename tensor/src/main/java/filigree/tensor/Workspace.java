@@ -2,19 +2,24 @@ package filigree.tensor;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalLong;
+import java.util.TreeMap;
 
 /**
- * Off-heap slabs with a bump pointer and one free list per size.
+ * Off-heap slabs, cut into tensors. A tensor takes the best hole of the first slab that has one,
+ * and a new slab only where none has; a released one joins its free neighbours.
  *
- * <p>The tensors of a training step have the same sizes in every step, so an exact-size free list
- * finds a fit nearly always and there is nothing to fragment. {@link #reset} forgets all tensors at
- * once and keeps the slabs: after the first step nothing is taken from the system. A tensor used
- * after the reset or close is an error, not a read of someone else's bytes.
+ * <p>So the same tensors made and released in the same order lie at the same places after every
+ * {@link #reset}, and a training step takes nothing from the system after the first: what does not
+ * fit in the first k slabs did not in the first step either, and finds slab k + 1 as it was made
+ * for it. Tensors of ever new lengths reuse each other's places too, which one free list for each
+ * length would not do.
+ *
+ * <p>{@link #reset} forgets all tensors at once and keeps the slabs. A tensor used after the reset
+ * or close is an error, not a read of someone else's bytes.
  *
  * <p>Not thread-safe: one owner, one thread.
  */
@@ -27,10 +32,8 @@ public final class Workspace implements Memory {
   private final String name;
   private final long limitBytes;
   private final Arena arena = Arena.ofShared();
-  private final List<MemorySegment> slabs = new ArrayList<>();
-  private final Map<Long, ArrayDeque<MemorySegment>> free = new HashMap<>();
-  private int slab;
-  private long offset;
+  private final List<Slab> slabs = new ArrayList<>();
+  private final TreeMap<Long, Slab> slabsByAddress = new TreeMap<>();
   private long reserved;
   private long live;
   private long peak;
@@ -68,8 +71,7 @@ public final class Workspace implements Memory {
   @Override
   public Tensor allocate(Shape shape, DType dtype) {
     long bytes = roundUp(Math.multiplyExact(shape.size(), dtype.bytes()));
-    ArrayDeque<MemorySegment> reusable = free.get(bytes);
-    MemorySegment segment = reusable != null && !reusable.isEmpty() ? reusable.pop() : carve(bytes);
+    MemorySegment segment = place(bytes);
     live += bytes;
     peak = Math.max(peak, live);
     return new Tensor(shape, dtype, segment, lifetime);
@@ -78,17 +80,24 @@ public final class Workspace implements Memory {
   @Override
   public void release(Tensor tensor) {
     MemorySegment segment = tensor.storage();
+    Map.Entry<Long, Slab> entry = slabsByAddress.floorEntry(segment.address());
+    boolean taken =
+        entry != null
+            && segment.address() + segment.byteSize() <= entry.getKey() + entry.getValue().length()
+            && entry.getValue().give(segment);
+    if (!taken) {
+      throw new TensorException(
+          "%s: a tensor of shape %s was released that is not, or no longer, of this memory"
+              .formatted(name, tensor.shape()));
+    }
     live -= segment.byteSize();
-    free.computeIfAbsent(segment.byteSize(), size -> new ArrayDeque<>()).push(segment);
   }
 
   /** Forgets all tensors and keeps the slabs. */
   public void reset() {
     lifetime.over = true;
     lifetime = new Lifetime();
-    free.clear();
-    slab = 0;
-    offset = 0;
+    slabs.forEach(Slab::clear);
     live = 0;
   }
 
@@ -112,24 +121,24 @@ public final class Workspace implements Memory {
     arena.close();
   }
 
-  private MemorySegment carve(long bytes) {
-    while (slab < slabs.size() && offset + bytes > slabs.get(slab).byteSize()) {
-      slab++;
-      offset = 0;
-    }
-    if (slab == slabs.size()) {
-      long slabBytes = Math.max(SLAB_BYTES, bytes);
-      if (reserved + slabBytes > limitBytes) {
-        throw new TensorException(
-            "%s: %d MiB are reserved and %d MiB more are needed, above the limit of %d MiB; try a smaller batch, a shorter context or a higher --memory"
-                .formatted(name, reserved >> 20, slabBytes >> 20, limitBytes >> 20));
+  private MemorySegment place(long bytes) {
+    for (Slab slab : slabs) {
+      OptionalLong hole = slab.find(bytes);
+      if (hole.isPresent()) {
+        return slab.take(hole.getAsLong(), bytes);
       }
-      slabs.add(arena.allocate(slabBytes, ALIGNMENT));
-      reserved += slabBytes;
     }
-    MemorySegment segment = slabs.get(slab).asSlice(offset, bytes);
-    offset += bytes;
-    return segment;
+    long slabBytes = Math.max(SLAB_BYTES, bytes);
+    if (slabBytes > limitBytes - reserved) {
+      throw new TensorException(
+          "%s: %d MiB are reserved and %d MiB more are needed, above the limit of %d MiB; try a smaller batch, a shorter context or a higher --memory"
+              .formatted(name, reserved >> 20, slabBytes >> 20, limitBytes >> 20));
+    }
+    Slab slab = new Slab(arena.allocate(slabBytes, ALIGNMENT));
+    slabs.add(slab);
+    slabsByAddress.put(slab.address(), slab);
+    reserved += slabBytes;
+    return slab.take(0, bytes);
   }
 
   private static long roundUp(long bytes) {
