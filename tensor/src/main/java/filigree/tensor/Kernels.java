@@ -129,6 +129,17 @@ public interface Kernels extends AutoCloseable {
       double alpha, Tensor a, Transpose ta, Tensor b, Transpose tb, double beta, Tensor out);
 
   /**
+   * Multiplies rows by one matrix and adds one row to all: {@code out = A B + bias}.
+   *
+   * @param a [..., m, k]
+   * @param b [k, n], or [n, k] with {@code tb}
+   * @param tb whether b is transposed
+   * @param bias [n]
+   * @param out written; [..., m, n]
+   */
+  void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out);
+
+  /**
    * Permutes axes: {@code out[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...]}, as NumPy's transpose.
    *
    * @param x read; any type

@@ -4,6 +4,7 @@ import filigree.tensor.DType;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
+import filigree.tensor.Transpose;
 import java.util.Arrays;
 
 /** Checks that kernels make at entry, before anything is written. */
@@ -72,6 +73,19 @@ final class Checks {
 
   static void perColumn(String kernel, String name, Tensor tensor, long columns) {
     shape(kernel, name, tensor, Shape.of(columns));
+  }
+
+  /** Holds the operands of a linear map to each other. */
+  static void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
+    floats("affine", a, b, bias, out);
+    rank("affine", "a", a, 2);
+    long k = a.shape().dim(-1);
+    perColumn("affine", "bias", bias, bias.size());
+    long n = bias.size();
+    shape("affine", "b", b, tb == Transpose.YES ? Shape.of(n, k) : Shape.of(k, n));
+    long[] dims = a.shape().dims();
+    dims[dims.length - 1] = n;
+    shape("affine", "out", out, Shape.of(dims));
   }
 
   /** Returns the length of the last axis, as loops over rows count it. */

@@ -137,6 +137,13 @@ public final class CpuKernels implements Kernels {
   }
 
   @Override
+  public void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
+    Checks.affine(a, b, tb, bias, out);
+    gemm.matmul(1, a, Transpose.NO, b, tb, 0, out);
+    elements.combine(Arithmetic.ADD, out, bias, out);
+  }
+
+  @Override
   public void permute(Tensor x, int[] axes, Tensor out) {
     move.permute(x, axes, out);
   }

@@ -211,6 +211,37 @@ record Elements(Scratch scratch) {
     }
   }
 
+  void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
+    long k = a.shape().rank() == 0 ? 0 : a.shape().dim(-1);
+    long n = bias.size();
+    Entry entry =
+        Entry.of("affine")
+            .floating("a", a)
+            .weights("b", b)
+            .floating("bias", bias)
+            .floating("out", out)
+            .rankAtLeast("a", a, 2)
+            .shape("bias", bias, Shape.of(n))
+            .shape("b", b, tb == Transpose.YES ? Shape.of(n, k) : Shape.of(k, n));
+    long[] expected = a.shape().dims();
+    expected[expected.length - 1] = n;
+    entry.shape("out", out, Shape.of(expected));
+    if (out.size() == 0) {
+      return;
+    }
+    long rows = a.shape().rows();
+    try (var _ = scratch.open()) {
+      INDArray row = wide(bias, 1, n);
+      if (k == 0) { // ND4J cannot hold an empty matrix; its product is 0
+        fill(out, 0);
+        store(wide(out, rows, n).add(row), out);
+      } else {
+        INDArray right = wide(b, b.shape().dims());
+        store(product(wide(a, rows, k), Transpose.NO, right, tb).add(row), out);
+      }
+    }
+  }
+
   private static INDArray matrix(Tensor one) {
     return wide(one, one.shape().dim(1), one.shape().dim(2));
   }

@@ -134,6 +134,11 @@ public final class Nd4jKernels implements Kernels {
   }
 
   @Override
+  public void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
+    elements.affine(a, b, tb, bias, out);
+  }
+
+  @Override
   public void permute(Tensor x, int[] axes, Tensor out) {
     layout.permute(x, axes, out);
   }

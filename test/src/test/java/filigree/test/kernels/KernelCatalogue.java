@@ -44,6 +44,7 @@ final class KernelCatalogue {
     out.put("sumTo", KernelCatalogue::sumTo);
     out.put("sumOfSquares", KernelCatalogue::sumOfSquares);
     out.put("matmul", KernelCatalogue::matmul);
+    out.put("affine", KernelCatalogue::affine);
     out.put("permute", KernelCatalogue::permute);
     out.put("copyAlong", KernelCatalogue::copyAlong);
     out.put("softmax", KernelCatalogue::softmax);
@@ -270,6 +271,26 @@ final class KernelCatalogue {
         .within(4 * ROUNDING, Math.max(1e-30, scale))
         .runs(
             (kernels, t) -> kernels.matmul(alpha, t.of("a"), ta, t.of("b"), tb, beta, t.of("out")));
+  }
+
+  private static KernelCall affine(KernelDraw d) {
+    Transpose tb = d.pick(List.of(Transpose.values()));
+    int m = d.rows();
+    int n = d.length();
+    int k = d.lengthOrNone();
+    long[] batch = new long[d.between(0, 2)];
+    Arrays.setAll(batch, i -> d.few());
+    Numbers a = d.spread(matrices(batch, Transpose.NO, m, k));
+    Numbers b = d.spread(matrices(new long[0], tb, k, n));
+    Numbers bias = d.spread(Shape.of(n));
+    double scale = k * a.rootMeanSquare() * b.rootMeanSquare() + bias.largest();
+    return KernelCall.of("affine")
+        .reads("a", a)
+        .reads("b", b)
+        .reads("bias", bias)
+        .writes("out", matrices(batch, Transpose.NO, m, n))
+        .within(4 * ROUNDING, Math.max(1e-30, scale))
+        .runs((kernels, t) -> kernels.affine(t.of("a"), t.of("b"), tb, t.of("bias"), t.of("out")));
   }
 
   private static Shape matrices(long[] batch, Transpose transpose, int rows, int columns) {
