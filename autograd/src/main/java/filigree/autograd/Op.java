@@ -13,6 +13,7 @@ import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
 /**
@@ -26,6 +27,7 @@ public sealed interface Op
         Op.Combine,
         Op.Scale,
         Op.MatMul,
+        Op.Linear,
         Op.Sum,
         Op.Reshape,
         Op.Permute,
@@ -51,6 +53,14 @@ public sealed interface Op
    * @return outputs, and what the rule needs beside them
    */
   Result forward(Scope scope, List<Tensor> inputs);
+
+  /**
+   * Tells what the rule reads of inputs and outputs.
+   *
+   * @param needs tells which inputs need a gradient
+   * @return what it reads, and no more
+   */
+  Reads reads(IntPredicate needs);
 
   /**
    * The vector-Jacobian product: gives the gradient of every input that {@linkplain Backward#needs
@@ -101,8 +111,13 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.EVERYTHING;
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.scope().like(back.input(0));
+      Tensor dx = back.overGradient();
       back.scope()
           .kernels()
           .mapBackward(function, back.input(0), back.output(0), back.gradient(), dx);
@@ -122,46 +137,70 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return switch (op) {
+        case ADD, SUBTRACT -> Reads.NOTHING;
+        case MULTIPLY -> new Reads(i -> needs.test(1 - i), i -> false);
+        case DIVIDE -> new Reads(i -> i == 1, i -> needs.test(1));
+      };
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Scope scope = back.scope();
-      Tensor a = back.input(0);
-      Tensor b = back.input(1);
-      Tensor g = back.gradient();
       if (back.needs(0)) {
-        back.give(
-            0,
-            switch (op) {
-              case ADD, SUBTRACT -> own(scope, g, a.shape());
-              case MULTIPLY -> scope.collapse(scope.combine(Arithmetic.MULTIPLY, g, b), a.shape());
-              case DIVIDE -> scope.collapse(scope.combine(Arithmetic.DIVIDE, g, b), a.shape());
-            });
+        switch (op) {
+          case ADD, SUBTRACT -> back.give(0, own(back, 0));
+          case MULTIPLY, DIVIDE -> back.give(0, combined(back, 0, back.input(1)));
+        }
       }
       if (back.needs(1)) {
-        back.give(
-            1,
-            switch (op) {
-              case ADD -> own(scope, g, b.shape());
-              case SUBTRACT -> scope.collapse(scope.scaled(-1, g), b.shape());
-              case MULTIPLY -> scope.collapse(scope.combine(Arithmetic.MULTIPLY, g, a), b.shape());
-              case DIVIDE -> {
-                // d(a/b)/db = -(a/b)/b
-                Tensor quotient = scope.combine(Arithmetic.DIVIDE, back.output(0), b);
-                scope.kernels().combine(Arithmetic.MULTIPLY, quotient, g, quotient);
-                scope.kernels().scale(-1, quotient, quotient);
-                yield scope.collapse(quotient, b.shape());
-              }
-            });
+        switch (op) {
+          case ADD -> back.give(1, own(back, 1));
+          case SUBTRACT -> back.give(1, negated(back, 1));
+          case MULTIPLY -> back.give(1, combined(back, 1, back.input(0)));
+          case DIVIDE -> {
+            // d(a/b)/db = -(a/b)/b
+            Scope scope = back.scope();
+            Tensor quotient = scope.combine(Arithmetic.DIVIDE, back.output(0), back.input(1));
+            scope.kernels().combine(Arithmetic.MULTIPLY, quotient, back.gradient(), quotient);
+            scope.kernels().scale(-1, quotient, quotient);
+            back.give(1, scope.collapse(quotient, back.shape(1)));
+          }
+        }
       }
     }
 
     /** The arrived gradient itself where nothing was broadcast; the pass counts its owners. */
-    private static Tensor own(Scope scope, Tensor gradient, Shape shape) {
-      if (gradient.shape().equals(shape)) {
+    private static Tensor own(Backward back, int i) {
+      Tensor gradient = back.gradient();
+      if (gradient.shape().equals(back.shape(i))) {
         return gradient;
       }
-      Tensor out = scope.make(shape, gradient.dtype());
-      scope.kernels().sumTo(gradient, out);
+      Tensor out = back.like(i);
+      back.scope().kernels().sumTo(gradient, out);
       return out;
+    }
+
+    private static Tensor negated(Backward back, int i) {
+      Tensor gradient = back.gradient();
+      if (gradient.shape().equals(back.shape(i))) {
+        Tensor out = back.overGradient();
+        back.scope().kernels().scale(-1, gradient, out);
+        return out;
+      }
+      return back.scope().collapse(back.scope().scaled(-1, gradient), back.shape(i));
+    }
+
+    /** The gradient times or over a factor. */
+    private Tensor combined(Backward back, int i, Tensor factor) {
+      Tensor gradient = back.gradient();
+      boolean last = i == 1 || !back.needs(1);
+      if (last && gradient.shape().equals(back.shape(i))) {
+        Tensor out = back.overGradient();
+        back.scope().kernels().combine(op, gradient, factor, out);
+        return out;
+      }
+      return back.scope().collapse(back.scope().combine(op, gradient, factor), back.shape(i));
     }
   }
 
@@ -177,8 +216,15 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
+    }
+
+    @Override
     public void vjp(Backward back) {
-      back.give(0, back.scope().scaled(factor, back.gradient()));
+      Tensor dx = back.overGradient();
+      back.scope().kernels().scale(factor, back.gradient(), dx);
+      back.give(0, dx);
     }
   }
 
@@ -212,33 +258,87 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return factors(needs);
+    }
+
+    @Override
     public void vjp(Backward back) {
       Kernels kernels = back.scope().kernels();
-      Tensor a = back.input(0);
-      Tensor b = back.input(1);
       Tensor g = back.gradient();
       if (back.needs(0)) {
-        Tensor da = back.scope().like(a);
-        if (ta == Transpose.NO) {
-          kernels.matmul(1, g, Transpose.NO, b, tb.flip(), 0, da); // dA = G op(B)^T
-        } else {
-          kernels.matmul(1, b, tb, g, Transpose.YES, 0, da); // dA = op(B) G^T
-        }
-        back.give(0, da);
+        Tensor b = back.input(1);
+        back.accumulate(
+            0,
+            (da, beta) -> {
+              if (ta == Transpose.NO) {
+                kernels.matmul(1, g, Transpose.NO, b, tb.flip(), beta, da); // dA = G op(B)^T
+              } else {
+                kernels.matmul(1, b, tb, g, Transpose.YES, beta, da); // dA = op(B) G^T
+              }
+            });
       }
       if (back.needs(1)) {
-        Tensor db = back.scope().like(b);
-        if (b.shape().rank() == 2 && a.shape().rank() > 2) {
-          // One matrix served all rows: the batch axes join the contracted one.
-          a = a.reshape(Shape.of(a.shape().rows(), a.shape().dim(-1)));
-          g = g.reshape(Shape.of(g.shape().rows(), g.shape().dim(-1)));
-        }
-        if (tb == Transpose.NO) {
-          kernels.matmul(1, a, ta.flip(), g, Transpose.NO, 0, db); // dB = op(A)^T G
-        } else {
-          kernels.matmul(1, g, Transpose.YES, a, ta, 0, db); // dB = G^T op(A)
-        }
-        back.give(1, db);
+        // One matrix may have served all rows: the batch axes then join the contracted one.
+        boolean shared = back.shape(1).rank() == 2;
+        Tensor a = shared ? rows(back.input(0)) : back.input(0);
+        Tensor dc = shared ? rows(g) : g;
+        back.accumulate(
+            1,
+            (db, beta) -> {
+              if (tb == Transpose.NO) {
+                kernels.matmul(1, a, ta.flip(), dc, Transpose.NO, beta, db); // dB = op(A)^T G
+              } else {
+                kernels.matmul(1, dc, Transpose.YES, a, ta, beta, db); // dB = G^T op(A)
+              }
+            });
+      }
+    }
+
+    /** Each factor is read for the gradient of the other. */
+    private static Reads factors(IntPredicate needs) {
+      return new Reads(i -> i < 2 && needs.test(1 - i), i -> false);
+    }
+
+    private static Tensor rows(Tensor x) {
+      return x.reshape(Shape.of(x.shape().rows(), x.shape().dim(-1)));
+    }
+  }
+
+  /**
+   * A linear map: inputs are x [..., m, in], the weight and, where the map has one, a bias [out];
+   * {@code y = x op(weight) + bias}.
+   *
+   * @param orientation whether the weight is [out, in], which is read transposed, or [in, out]
+   */
+  record Linear(Transpose orientation) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor x = in.get(0);
+      Tensor weight = in.get(1);
+      long[] dims = x.shape().dims();
+      dims[dims.length - 1] = weight.shape().dim(orientation == Transpose.YES ? 0 : 1);
+      Tensor out = scope.make(Shape.of(dims), x.dtype());
+      if (in.size() > 2) {
+        scope.kernels().affine(x, weight, orientation, in.get(2), out);
+      } else {
+        scope.kernels().matmul(1, x, Transpose.NO, weight, orientation, 0, out);
+      }
+      return Result.of(out);
+    }
+
+    @Override
+    public Reads reads(IntPredicate needs) {
+      return MatMul.factors(needs);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      new MatMul(Transpose.NO, orientation).vjp(back);
+      if (back.inputs() > 2 && back.needs(2)) {
+        Tensor dbias = back.like(2);
+        back.scope().kernels().sumTo(back.gradient(), dbias);
+        back.give(2, dbias);
       }
     }
   }
@@ -257,10 +357,21 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.scope().zerosLike(back.input(0));
-      back.scope().kernels().combine(Arithmetic.ADD, dx, back.gradient(), dx);
-      back.give(0, dx);
+      Kernels kernels = back.scope().kernels();
+      back.accumulate(
+          0,
+          (dx, beta) -> {
+            if (beta == 0) {
+              kernels.fill(dx, 0);
+            }
+            kernels.combine(Arithmetic.ADD, dx, back.gradient(), dx);
+          });
     }
   }
 
@@ -278,8 +389,13 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
+    }
+
+    @Override
     public void vjp(Backward back) {
-      back.give(0, back.gradient().reshape(back.input(0).shape()));
+      back.give(0, back.gradient().reshape(back.shape(0)));
     }
   }
 
@@ -292,6 +408,11 @@ public sealed interface Op
     @Override
     public Result forward(Scope scope, List<Tensor> in) {
       return Result.of(permuted(scope, in.getFirst(), order()));
+    }
+
+    @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
     }
 
     @Override
@@ -339,8 +460,14 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.scope().zerosLike(back.input(0));
+      Tensor dx = back.like(0);
+      back.scope().kernels().fill(dx, 0);
       back.scope().kernels().copyAlong(back.gradient(), 0, dx, from, axis, to - from);
       back.give(0, dx);
     }
@@ -367,12 +494,17 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
+    }
+
+    @Override
     public void vjp(Backward back) {
       long at = 0;
-      for (int i = 0; at < back.output(0).shape().dim(axis); i++) {
-        long length = back.input(i).shape().dim(axis);
+      for (int i = 0; at < back.gradient().shape().dim(axis); i++) {
+        long length = back.shape(i).dim(axis);
         if (back.needs(i)) {
-          Tensor dx = back.scope().like(back.input(i));
+          Tensor dx = back.like(i);
           back.scope().kernels().copyAlong(back.gradient(), at, dx, 0, axis, length);
           back.give(i, dx);
         }
@@ -395,10 +527,21 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(1);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dtable = back.scope().zerosLike(back.input(0));
-      back.scope().kernels().scatterAdd(back.input(1), back.gradient(), dtable);
-      back.give(0, dtable);
+      Kernels kernels = back.scope().kernels();
+      back.accumulate(
+          0,
+          (dtable, beta) -> {
+            if (beta == 0) {
+              kernels.fill(dtable, 0);
+            }
+            kernels.scatterAdd(back.input(1), back.gradient(), dtable);
+          });
     }
   }
 
@@ -414,8 +557,13 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING.andOutputs(0);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.scope().like(back.input(0));
+      Tensor dx = back.overGradient();
       back.scope().kernels().softmaxBackward(back.output(0), back.gradient(), dx);
       back.give(0, dx);
     }
@@ -435,8 +583,16 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.gradient().copy(back.scope().memory());
+      Tensor dx = back.overGradient();
+      if (dx != back.gradient()) {
+        back.scope().kernels().cast(back.gradient(), dx);
+      }
       back.scope().kernels().maskCausal(dx, 0);
       back.give(0, dx);
     }
@@ -457,8 +613,13 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(0);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dz = back.scope().like(back.input(0));
+      Tensor dz = back.like(0);
       back.scope().kernels().gateBackward(gate, back.input(0), back.gradient(), dz);
       back.give(0, dz);
     }
@@ -487,11 +648,16 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(0, 1, 2).andOutputs(0);
+    }
+
+    @Override
     public void vjp(Backward back) {
       Scope scope = back.scope();
-      Tensor dq = scope.like(back.input(0));
-      Tensor dk = scope.like(back.input(1));
-      Tensor dv = scope.like(back.input(2));
+      Tensor dq = back.like(0);
+      Tensor dk = back.like(1);
+      Tensor dv = back.like(2);
       scope
           .kernels()
           .attentionBackward(
@@ -531,10 +697,15 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(0, 1);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.scope().like(back.input(0));
-      Tensor dweight = back.scope().like(back.input(1));
-      Tensor dbias = back.scope().like(back.input(2));
+      Tensor dx = back.like(0);
+      Tensor dweight = back.like(1);
+      Tensor dbias = back.like(2);
       back.scope()
           .kernels()
           .layerNormBackward(
@@ -568,9 +739,14 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(0, 1);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.scope().like(back.input(0));
-      Tensor dweight = back.scope().like(back.input(1));
+      Tensor dx = back.like(0);
+      Tensor dweight = back.like(1);
       back.scope()
           .kernels()
           .rmsNormBackward(
@@ -595,8 +771,13 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(1, 2);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dx = back.scope().like(back.input(0));
+      Tensor dx = back.overGradient();
       back.scope()
           .kernels()
           .rotary(back.gradient(), back.input(1), back.input(2), offset, Rotation.INVERSE, dx);
@@ -621,8 +802,13 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(0, 1);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dlogits = back.scope().like(back.input(0));
+      Tensor dlogits = back.overInput(0);
       back.scope()
           .kernels()
           .crossEntropyBackward(
@@ -645,8 +831,13 @@ public sealed interface Op
     }
 
     @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(0, 1);
+    }
+
+    @Override
     public void vjp(Backward back) {
-      Tensor dstudent = back.scope().like(back.input(0));
+      Tensor dstudent = back.overInput(0);
       back.scope()
           .kernels()
           .divergenceBackward(back.input(0), back.input(1), back.gradient(), dstudent);

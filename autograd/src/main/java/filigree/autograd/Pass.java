@@ -1,17 +1,18 @@
 package filigree.autograd;
 
-import filigree.tensor.Arithmetic;
 import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.Collection;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.Predicate;
 
 /**
@@ -33,6 +34,8 @@ public final class Pass implements AutoCloseable {
   private final Optional<Tap> tap;
   private final Predicate<Param> trained;
   private final List<Call> record = new ArrayList<>();
+  private final List<Var> open = new ArrayList<>(); // outputs that may be asked for, oldest first
+  private final Buffers buffers;
   private final Map<Param, Var> params = new LinkedHashMap<>();
   private final List<Var> variables = new ArrayList<>();
   private int vars;
@@ -44,6 +47,7 @@ public final class Pass implements AutoCloseable {
     this.mode = mode;
     this.tap = tap;
     this.trained = trained;
+    this.buffers = new Buffers(workspace);
   }
 
   private static Pass start(Kernels kernels, Workspace workspace, Mode mode) {
@@ -176,11 +180,19 @@ public final class Pass implements AutoCloseable {
     Op.Result result = op.forward(scope, values);
     List<Var> outputs = new ArrayList<>(result.outputs().size());
     for (int i = 0; i < result.outputs().size(); i++) {
-      outputs.add(
-          make(result.outputs().get(i), differentiable && i < result.differentiableOutputs()));
+      Tensor value = result.outputs().get(i);
+      Buffers.Buffer buffer =
+          switch (result.ownership()) {
+            case NEW -> buffers.made(value);
+            case VIEW -> buffers.holding(value);
+          };
+      outputs.add(make(value, differentiable && i < result.differentiableOutputs(), buffer));
     }
+    open.addAll(outputs);
     if (differentiable) {
-      record.add(new Call(op, in, outputs, result));
+      Call call = new Call(op, in, outputs, result.saved());
+      buffers.keepFor(call);
+      record.add(call);
     } else {
       result.saved().forEach(workspace::release);
     }
@@ -222,6 +234,53 @@ public final class Pass implements AutoCloseable {
   }
 
   /**
+   * A moment of a pass.
+   *
+   * @param vars how many values there were
+   */
+  public record Mark(int vars) {}
+
+  /**
+   * Returns this moment, for {@link #keepOnly}.
+   *
+   * @return the moment
+   */
+  public Mark mark() {
+    return new Mark(vars);
+  }
+
+  /**
+   * Says that of what was computed since a moment only some values will be asked for again. The
+   * others are given back at once, except for those that a rule will read, which the backward pass
+   * gives back. Where a tap looks nothing is: it may have kept any value.
+   *
+   * @param since the moment
+   * @param kept values that live on
+   */
+  public void keepOnly(Mark since, Collection<Var> kept) {
+    if (tap.isPresent()) {
+      return;
+    }
+    Set<Var> alive = new HashSet<>(kept);
+    int from = open.size();
+    while (from > 0 && open.get(from - 1).index() >= since.vars()) {
+      from--;
+    }
+    List<Var> recent = open.subList(from, open.size());
+    for (Var var : recent) {
+      if (!alive.contains(var)) {
+        close(var, "after its part of the model was done; name it in keepOnly, or read it before");
+      }
+    }
+    recent.removeIf(Var::isClosed);
+  }
+
+  private void close(Var var, String why) {
+    var.close(why);
+    buffers.close(var.buffer());
+  }
+
+  /**
    * Differentiates a scalar with respect to all parameters and variables: one loop over the record,
    * last to first. Each gradient is given back when it has been used, and so is each recorded
    * value; what entered the pass stays.
@@ -246,7 +305,7 @@ public final class Pass implements AutoCloseable {
    * Pulls a gradient back: the product of a vector with the Jacobian.
    *
    * @param result a value of this pass
-   * @param gradient the vector, of the result's shape; this pass then owns it
+   * @param gradient the vector, of the result's shape; this pass then owns it and may write to it
    * @return the gradients, alive until this pass is closed
    * @throws AutogradException where the result depends on nothing
    */
@@ -255,28 +314,18 @@ public final class Pass implements AutoCloseable {
       throw new AutogradException(
           "backward: the result depends on no parameter or variable of a recording pass");
     }
-    Accumulator gradients = new Accumulator();
+    closeRecorded();
+    Accumulator gradients = new Accumulator(scope);
     gradients.add(result, gradient);
     while (!record.isEmpty()) {
       Call call = record.removeLast();
-      Tensor[] arrived = new Tensor[call.outputs.size()];
-      boolean reached = false;
-      for (int i = 0; i < arrived.length; i++) {
-        arrived[i] = gradients.take(call.outputs.get(i));
-        reached |= arrived[i] != null;
-      }
-      if (reached) {
-        Backward step = new Backward(scope, call, arrived);
+      Backward step = new Backward(scope, call, gradients, buffers);
+      if (step.isReached()) {
         call.op.vjp(step);
-        for (int i = 0; i < call.inputs.size(); i++) {
-          Var input = call.inputs.get(i);
-          step.given(i)
-              .filter(given -> input.differentiable())
-              .ifPresent(g -> gradients.add(input, g));
-        }
-        gradients.drop(step.arrived());
       }
-      free(call);
+      step.finish();
+      call.saved.forEach(workspace::release);
+      buffers.doneWith(call);
     }
     Gradients out = new Gradients();
     params.forEach((param, var) -> gradients.find(var).ifPresent(g -> out.put(param, g)));
@@ -284,88 +333,34 @@ public final class Pass implements AutoCloseable {
     return out;
   }
 
-  /** Nothing recorded earlier reads what this call made, so that it can be used again. */
-  private void free(Call call) {
-    call.result.saved().forEach(workspace::release);
-    for (Var output : call.outputs) {
-      output.markReleased();
+  /** From here on only rules read what was recorded: what none will read is given back now. */
+  private void closeRecorded() {
+    for (Call call : record) {
+      for (Var output : call.outputs) {
+        if (!output.isClosed()) {
+          close(output, "after the backward pass freed it; copy it before backward");
+        }
+      }
     }
-    if (call.result.ownership() == Op.Ownership.NEW) {
-      call.result.outputs().forEach(workspace::release);
-    }
+    open.removeIf(Var::isClosed);
   }
 
   private Var make(Tensor value, boolean differentiable) {
-    return new Var(this, vars++, value, differentiable);
+    return make(value, differentiable, buffers.holding(value));
+  }
+
+  private Var make(Tensor value, boolean differentiable, Buffers.Buffer buffer) {
+    buffers.open(buffer);
+    return new Var(this, vars++, value, differentiable, buffer);
   }
 
   /** Frees everything that this pass made. */
   @Override
   public void close() {
     record.clear();
+    open.clear();
+    buffers.clear();
     workspace.reset();
-  }
-
-  /**
-   * Gradients on their way. A rule may hand the same tensor to several inputs (a sum does), so that
-   * each buffer is counted, added to in place only by its sole owner, and given back by its last.
-   */
-  private final class Accumulator {
-    private final Map<Integer, Tensor> byVar = new HashMap<>();
-    private final Map<Long, Integer> owners = new HashMap<>();
-    private final Map<Long, Tensor> buffers = new HashMap<>();
-
-    void add(Var var, Tensor gradient) {
-      Tensor held = byVar.get(var.index());
-      retain(gradient);
-      if (held == null) {
-        byVar.put(var.index(), gradient);
-      } else if (owners.get(held.address()) == 1) {
-        scope.kernels().accumulate(1, gradient, held);
-        drop(gradient);
-      } else {
-        Tensor sum = scope.combine(Arithmetic.ADD, held, gradient);
-        drop(held);
-        drop(gradient);
-        retain(sum);
-        byVar.put(var.index(), sum);
-      }
-    }
-
-    /** Removes a value's gradient; the caller drops it when it has been used. */
-    Tensor take(Var var) {
-      return byVar.remove(var.index());
-    }
-
-    Optional<Tensor> find(Var var) {
-      return Optional.ofNullable(byVar.get(var.index()));
-    }
-
-    void drop(Tensor[] used) {
-      for (Tensor tensor : used) {
-        if (tensor != null) {
-          if (owners.containsKey(tensor.address())) {
-            drop(tensor);
-          } else {
-            workspace.release(tensor);
-          }
-        }
-      }
-    }
-
-    private void retain(Tensor tensor) {
-      owners.merge(tensor.address(), 1, Integer::sum);
-      buffers.putIfAbsent(tensor.address(), tensor);
-    }
-
-    private void drop(Tensor tensor) {
-      long address = tensor.address();
-      int left = owners.merge(address, -1, Integer::sum);
-      if (left == 0) {
-        owners.remove(address);
-        workspace.release(buffers.remove(address));
-      }
-    }
   }
 
   /**

@@ -4,36 +4,45 @@ import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 
 /**
- * A value inside a {@link Pass}. It dies with the pass, or when the backward pass is done with it.
+ * A value inside a {@link Pass}. It dies with the pass, at its backward, or where {@link
+ * Pass#keepOnly} does not keep it.
  */
 public final class Var {
   private final Pass pass;
   private final int index;
   private final Tensor value;
   private final boolean differentiable;
-  private boolean released;
+  private final Buffers.Buffer buffer;
+  private String closed = "";
 
-  Var(Pass pass, int index, Tensor value, boolean differentiable) {
+  Var(Pass pass, int index, Tensor value, boolean differentiable, Buffers.Buffer buffer) {
     this.pass = pass;
     this.index = index;
     this.value = value;
     this.differentiable = differentiable;
+    this.buffer = buffer;
   }
 
   /**
    * Returns the value.
    *
    * @return the tensor
-   * @throws AutogradException where the backward pass has already given it back
+   * @throws AutogradException where the pass has already given it back
    */
   public Tensor value() {
-    if (released) {
-      throw new AutogradException(
-          "a value of shape "
-              + value.shape()
-              + " was read after the backward pass freed it; copy it before backward");
+    if (isClosed()) {
+      throw new AutogradException("a value of shape " + value.shape() + " was read " + closed);
     }
     return value;
+  }
+
+  /** The value for its shape and for rules, which may read it longer than others. */
+  Tensor tensor() {
+    return value;
+  }
+
+  Buffers.Buffer buffer() {
+    return buffer;
   }
 
   /**
@@ -62,7 +71,12 @@ public final class Var {
     return index;
   }
 
-  void markReleased() {
-    released = true;
+  boolean isClosed() {
+    return !closed.isEmpty();
+  }
+
+  /** Says why nobody may read this any more, and what to do about it. */
+  void close(String why) {
+    closed = why;
   }
 }

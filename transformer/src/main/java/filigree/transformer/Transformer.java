@@ -15,6 +15,7 @@ import filigree.tensor.Transpose;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.Stream;
 
 /**
  * A decoder-only transformer: embedding, blocks, norm, head. One model for all families; a {@link
@@ -153,6 +154,7 @@ public final class Transformer {
     if (time == 0) {
       throw new ModelException("an empty sequence has no logits; give at least one token");
     }
+    Pass.Mark start = pass.mark();
     Var embedding = pass.param(parameters.get("embed.weight"));
     Var x = pass.at(sites.embed, pass.apply(new Op.Gather(), embedding, pass.constant(ids)));
     if (config.positions() instanceof ModelConfig.Positions.Learned) {
@@ -167,6 +169,7 @@ public final class Transformer {
       x = out.residual();
       expected.add(out.expected());
       counts.add(out.counts());
+      pass.keepOnly(start, Stream.of(List.of(x), expected, counts).flatMap(List::stream).toList());
     }
     if (wanted == Logits.LAST && time > 1) {
       x = pass.apply(new Op.Slice(1, time - 1, time), x);
@@ -176,7 +179,7 @@ public final class Transformer {
         config.head() == ModelConfig.Head.TIED
             ? embedding
             : pass.param(parameters.get("head.weight"));
-    Var logits = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), x, head);
+    Var logits = pass.apply(new Op.Linear(Transpose.YES), x, head);
     return new Output(pass.at(sites.logits, logits), expected, counts);
   }
 
@@ -236,10 +239,10 @@ public final class Transformer {
     }
 
     Var forward(Pass pass, Var x) {
-      Var y = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), x, pass.param(weight));
+      Op map = new Op.Linear(Transpose.YES);
       return bias.isPresent()
-          ? pass.apply(new Op.Combine(Arithmetic.ADD), y, pass.param(bias.get()))
-          : y;
+          ? pass.apply(map, x, pass.param(weight), pass.param(bias.get()))
+          : pass.apply(map, x, pass.param(weight));
     }
   }
 

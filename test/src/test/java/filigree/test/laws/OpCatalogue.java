@@ -115,6 +115,9 @@ final class OpCatalogue {
                   new Op.MatMul(Transpose.NO, Transpose.YES),
                   List.of(d.normal(2, d.between(1, 5), k), d.normal(n, k)));
             }));
+    for (Transpose orientation : Transpose.values()) {
+      out.add(new Entry("Linear " + orientation, Op.Linear.class, d -> linear(orientation, d)));
+    }
     out.add(
         new Entry(
             "Sum",
@@ -271,6 +274,16 @@ final class OpCatalogue {
     long[] a = ta == Transpose.NO ? new long[] {2, m, k} : new long[] {2, k, m};
     long[] b = tb == Transpose.NO ? new long[] {2, k, n} : new long[] {2, n, k};
     return new Case(new Op.MatMul(ta, tb), List.of(d.normal(a), d.normal(b)));
+  }
+
+  private static Case linear(Transpose orientation, Draw d) {
+    int in = d.between(1, 9);
+    int out = d.between(1, 9);
+    Tensor x = d.random().nextInt(2) == 0 ? d.normal(3, in) : d.normal(2, d.between(1, 5), in);
+    Tensor weight = orientation == Transpose.YES ? d.normal(out, in) : d.normal(in, out);
+    List<Tensor> inputs =
+        d.random().nextInt(3) == 0 ? List.of(x, weight) : List.of(x, weight, d.normal(out));
+    return new Case(new Op.Linear(orientation), inputs);
   }
 
   private static Case rotary(Draw d) {
