@@ -23,7 +23,7 @@ public interface Memory extends AutoCloseable {
   /**
    * Returns the bytes taken from the system.
    *
-   * @return bytes, never shrinking before {@link #close}
+   * @return bytes
    */
   long reservedBytes();
 

@@ -1,17 +1,20 @@
 package filigree.tensor;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
-import java.util.OptionalLong;
 import java.util.TreeMap;
 
 /** One block of memory from the system, and which ranges of it are free. */
-final class Slab {
+final class Slab implements AutoCloseable {
+  private final Arena arena = Arena.ofShared();
   private final MemorySegment bytes;
   private final TreeMap<Long, Long> holes = new TreeMap<>(); // length by offset; no two touch
+  private long longest;
+  private boolean touched;
 
-  Slab(MemorySegment bytes) {
-    this.bytes = bytes;
+  Slab(long length, long alignment) {
+    this.bytes = arena.allocate(length, alignment);
     clear();
   }
 
@@ -23,30 +26,44 @@ final class Slab {
     return bytes.byteSize();
   }
 
+  boolean isEmpty() {
+    return longest == length();
+  }
+
+  /** Whether anything was taken since it was cleared. */
+  boolean isTouched() {
+    return touched;
+  }
+
   /** Makes all of it free. */
   void clear() {
+    touched = false;
     holes.clear();
     holes.put(0L, length());
+    longest = length();
   }
 
-  /** Finds the smallest hole that holds so many bytes, the first one of equals. */
-  OptionalLong find(long wanted) {
-    long best = -1;
-    long least = Long.MAX_VALUE;
+  boolean fits(long wanted) {
+    return longest >= wanted;
+  }
+
+  /** Takes the front of the smallest hole that is long enough, the first one of equals. */
+  MemorySegment take(long wanted) {
+    long offset = -1;
+    long length = Long.MAX_VALUE;
     for (Map.Entry<Long, Long> hole : holes.entrySet()) {
-      if (hole.getValue() >= wanted && hole.getValue() < least) {
-        best = hole.getKey();
-        least = hole.getValue();
+      if (hole.getValue() >= wanted && hole.getValue() < length) {
+        offset = hole.getKey();
+        length = hole.getValue();
       }
     }
-    return best < 0 ? OptionalLong.empty() : OptionalLong.of(best);
-  }
-
-  /** Takes the front of a hole. */
-  MemorySegment take(long offset, long wanted) {
-    long length = holes.remove(offset);
+    touched = true;
+    holes.remove(offset);
     if (length > wanted) {
       holes.put(offset + wanted, length - wanted);
+    }
+    if (length == longest) {
+      longest = holes.values().stream().mapToLong(Long::longValue).max().orElse(0);
     }
     return bytes.asSlice(offset, wanted);
   }
@@ -71,6 +88,12 @@ final class Slab {
       length += before.getValue();
     }
     holes.put(offset, length);
+    longest = Math.max(longest, length);
     return true;
+  }
+
+  @Override
+  public void close() {
+    arena.close();
   }
 }
