@@ -11,7 +11,9 @@ import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import filigree.tensor.Workspace;
 import filigree.tensor.provider.Backend;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.function.IntPredicate;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -124,6 +126,147 @@ class PassTest {
       assertThat(pass.backward(pass.apply(SUM, x)).of(p)).isPresent();
     }
     assertThat(scratch.peakBytes()).isLessThan(24 * bytes);
+  }
+
+  /** The head makes the gradient of a tied table, and the lookup adds to it. */
+  @Test
+  void theGradientOfATiedTableIsMadeOnce() {
+    int entries = 1 << 14;
+    Param table = new Param("table", Tensor.of(kept, Shape.of(entries, 8), new float[8 * entries]));
+    long bytes = 4L * 8 * entries;
+    try (Pass pass = Pass.recording(kernels, scratch)) {
+      Var embedding = pass.param(table);
+      Var ids = pass.constant(Tensor.ofInts(kept, Shape.of(1, 2), 7, 7));
+      Var x = pass.apply(new Op.Gather(), embedding, ids);
+      Var row = pass.apply(new Op.Sum(Shape.of(8)), x);
+      Var head = pass.apply(new Op.Sum(Shape.of(8)), embedding);
+      Gradients gradients = pass.backward(pass.apply(SUM, pass.apply(ADD, row, head)));
+      float[] found = gradients.of(table).orElseThrow().toFloats();
+      assertThat(found[6 * 8]).isEqualTo(1);
+      assertThat(found[7 * 8]).isEqualTo(3);
+    }
+    assertThat(scratch.peakBytes()).isLessThan(bytes + (1 << 14));
+  }
+
+  /** Cross-entropy writes its gradient over the logits, unless somebody else will read them. */
+  @Test
+  void logitsAreWrittenOverByTheirLastReaderOnly() {
+    int n = 1 << 14;
+    Param p = new Param("p", Tensor.of(kept, Shape.of(1, n), new float[n]));
+    Tensor target = Tensor.ofInts(kept, Shape.of(1), 5);
+    float[] once;
+    try (Pass pass = Pass.recording(kernels, scratch)) {
+      Var logits = pass.apply(new Op.Scale(1), pass.param(p));
+      Var loss = pass.apply(new Op.CrossEntropy(), logits, pass.constant(target));
+      once = pass.backward(pass.apply(SUM, loss)).of(p).orElseThrow().toFloats();
+    }
+    assertThat(scratch.peakBytes()).isLessThan(4L * n + (1 << 12));
+    try (Pass pass = Pass.recording(kernels, scratch)) {
+      Var logits = pass.apply(new Op.Scale(1), pass.param(p));
+      Var first = pass.apply(new Op.CrossEntropy(), logits, pass.constant(target));
+      Var second = pass.apply(new Op.CrossEntropy(), logits, pass.constant(target));
+      Var both = pass.apply(SUM, pass.apply(ADD, first, second));
+      float[] twice = pass.backward(both).of(p).orElseThrow().toFloats();
+      for (int i = 0; i < n; i++) {
+        assertThat(twice[i]).isEqualTo(2 * once[i]);
+      }
+    }
+  }
+
+  /** A value that enters the pass a second time, or a part of it, is not freed before that use. */
+  @Test
+  void aValueTakenOutOfTheGraphAndPutBackLivesAsLong() {
+    Param p = new Param("p", vector(1, 2, 3, 4));
+    try (Pass pass = Pass.recording(kernels, scratch)) {
+      Var x = pass.apply(SQUARE, pass.param(p));
+      Var sum = pass.apply(ADD, x, x);
+      Var part = pass.variable(sum.value().rows(2, 4));
+      Var product = pass.apply(MULTIPLY, part, part);
+      Gradients gradients = pass.backward(pass.apply(SUM, product));
+      assertThat(gradients.of(part).orElseThrow().toFloats()).containsExactly(36, 64);
+      assertThat(part.value().toFloats()).containsExactly(18, 32);
+    }
+  }
+
+  /** What a rule will read outlives its part of the model; what nobody will read does not. */
+  @Test
+  void onlyWhatIsKeptOrReadByARuleLivesOn() {
+    int n = 1 << 14;
+    Param p = new Param("p", Tensor.of(kept, Shape.of(n), new float[n]));
+    for (boolean recording : new boolean[] {true, false}) {
+      try (Workspace memory = new Workspace("chain");
+          Pass pass =
+              recording ? Pass.recording(kernels, memory) : Pass.inference(kernels, memory)) {
+        Var x = pass.param(p);
+        Pass.Mark start = pass.mark();
+        for (int depth = 0; depth < 10; depth++) {
+          Var forgotten = pass.apply(new Op.Scale(2), x);
+          x = pass.apply(new Op.Map(Elementwise.EXP), forgotten);
+          pass.keepOnly(start, List.of(x));
+          assertThatThrownBy(forgotten::value).hasMessageContaining("name it in keepOnly");
+        }
+        assertThat(x.value().get(0)).isGreaterThan(1);
+        // A rule reads every argument and value of exp; without rules, three live at once.
+        long tensors = recording ? 20 : 3;
+        assertThat(memory.peakBytes()).isLessThanOrEqualTo(tensors * 4 * n);
+        if (recording) {
+          assertThat(pass.backward(pass.apply(SUM, x)).of(p)).isPresent();
+        }
+      }
+    }
+  }
+
+  @Test
+  void nothingIsForgottenWhereATapMayHaveKeptIt() {
+    List<Var> seen = new ArrayList<>();
+    Tap keeping =
+        new Tap() {
+          @Override
+          public boolean wants(Site site) {
+            return true;
+          }
+
+          @Override
+          public Var see(Pass pass, Site site, Var value) {
+            seen.add(value);
+            return value;
+          }
+        };
+    try (Pass pass = Pass.inference(kernels, scratch).with(keeping)) {
+      Pass.Mark start = pass.mark();
+      Var x = pass.at(SITE, pass.apply(SQUARE, pass.constant(vector(3))));
+      pass.keepOnly(start, List.of(pass.apply(SQUARE, x)));
+      assertThat(seen.getFirst().value().toFloats()).containsExactly(9);
+    }
+  }
+
+  /** Such as an operation of another module would be. */
+  private record Undeclared() implements CustomOp {
+    @Override
+    public Result forward(Scope scope, List<Tensor> inputs) {
+      return Result.of(inputs.getFirst().copy(scope.memory()));
+    }
+
+    @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.NOTHING;
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      back.give(0, back.input(0).copy(back.scope().memory()));
+    }
+  }
+
+  @Test
+  void aRuleThatReadsMoreThanItDeclaresIsAnError() {
+    Param p = new Param("p", vector(1));
+    try (Pass pass = Pass.recording(kernels, scratch)) {
+      Var result = pass.apply(new Undeclared(), pass.param(p));
+      assertThatThrownBy(() -> pass.backward(result))
+          .isInstanceOf(AutogradException.class)
+          .hasMessage("Undeclared[]: the rule reads input 0, which its reads() does not declare");
+    }
   }
 
   @Test
