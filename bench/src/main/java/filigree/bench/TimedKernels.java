@@ -65,6 +65,12 @@ final class TimedKernels {
       if (method.equals("matmul")) {
         return "matmul " + product(arguments);
       }
+      if (method.equals("affine")) {
+        Object[] matmul = {
+          1.0, arguments[0], Transpose.NO, arguments[1], arguments[2], 0.0, arguments[4]
+        };
+        return "affine " + product(matmul);
+      }
     }
     return method;
   }
