@@ -138,9 +138,7 @@ public final class CpuKernels implements Kernels {
 
   @Override
   public void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
-    Checks.affine(a, b, tb, bias, out);
-    gemm.matmul(1, a, Transpose.NO, b, tb, 0, out);
-    elements.combine(Arithmetic.ADD, out, bias, out);
+    gemm.affine(a, b, tb, bias, out);
   }
 
   @Override

@@ -65,7 +65,20 @@ final class Gemm {
     Product product =
         new Product(transposeA, transposeB, m, n, k, (float) alpha, (float) beta, lda, ldb, n);
     long strideB = shared ? 0 : (long) k * n * Float.BYTES;
-    run(product, a.address(), b.address(), out.address(), batch, strideB);
+    run(product, a.address(), b.address(), 0, out.address(), batch, strideB);
+  }
+
+  void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
+    Checks.affine(a, b, tb, bias, out);
+    if (out.size() == 0) {
+      return;
+    }
+    int rows = Math.toIntExact(a.shape().rows());
+    int n = Math.toIntExact(bias.size());
+    int k = a.shape().length(-1);
+    int ldb = tb == Transpose.YES ? k : n;
+    Product product = new Product(false, tb == Transpose.YES, rows, n, k, 1, 0, k, ldb, n);
+    run(product, a.address(), b.address(), bias.address(), out.address(), 1, 0);
   }
 
   private static String suffix(Transpose transpose) {
@@ -84,14 +97,19 @@ final class Gemm {
     return true;
   }
 
-  private void run(Product p, long a, long b, long c, long batch, long strideB) {
+  /**
+   * Runs products one after another or side by side.
+   *
+   * @param bias address of a number for each column of C, where beta is 0; 0 for none
+   */
+  private void run(Product p, long a, long b, long bias, long c, long batch, long strideB) {
     OpenBlas.singleThreaded();
     long strideA = (long) p.m() * p.k() * Float.BYTES;
     long strideC = (long) p.m() * p.n() * Float.BYTES;
     int threads = workers.count();
     if (p.k() == 0) {
       // An empty sum. BLAS libraries differ in whether they still apply beta.
-      workers.ranges(batch, 1, (from, to) -> clearOrScale(p, c, from, to));
+      workers.ranges(batch, 1, (from, to) -> emptySums(p, bias, c, from, to));
     } else if (batch >= threads && threads > 1 && batch * p.flops() > SERIAL_FLOPS) {
       int tasks = (int) Math.min(batch, 4L * threads);
       Range rows = new Range(0, p.m());
@@ -100,29 +118,38 @@ final class Gemm {
           tasks,
           (task, scratch) -> {
             for (long i = batch * task / tasks; i < batch * (task + 1) / tasks; i++) {
-              part(p, a + i * strideA, b + i * strideB, c + i * strideC, rows, columns, scratch);
+              part(
+                  p,
+                  a + i * strideA,
+                  b + i * strideB,
+                  bias,
+                  c + i * strideC,
+                  rows,
+                  columns,
+                  scratch);
             }
           });
     } else {
       for (long i = 0; i < batch; i++) {
-        split(p, a + i * strideA, b + i * strideB, c + i * strideC);
+        split(p, a + i * strideA, b + i * strideB, bias, c + i * strideC);
       }
     }
   }
 
-  private void clearOrScale(Product p, long c, long from, long to) {
-    long n = p.n();
+  private void emptySums(Product p, long bias, long c, long from, long to) {
     for (long row = from * p.m(); row < to * p.m(); row++) {
-      long at = c + row * n * Float.BYTES;
-      if (p.beta() == 0) {
-        lanes.fill(0, at, p.n());
-      } else {
+      long at = c + row * p.n() * Float.BYTES;
+      if (p.beta() != 0) {
         lanes.scale(p.beta(), at, at, p.n());
+      } else if (bias != 0) {
+        Native.copy(bias, at, (long) p.n() * Float.BYTES);
+      } else {
+        lanes.fill(0, at, p.n());
       }
     }
   }
 
-  private void split(Product p, long a, long b, long c) {
+  private void split(Product p, long a, long b, long bias, long c) {
     boolean small =
         (p.m() == 1 || p.n() == 1)
             ? Math.max((long) p.n() * p.k(), (long) p.m() * p.k()) * Float.BYTES
@@ -131,7 +158,8 @@ final class Gemm {
     if (workers.count() == 1 || small) {
       workers.run(
           1,
-          (task, scratch) -> part(p, a, b, c, new Range(0, p.m()), new Range(0, p.n()), scratch));
+          (task, scratch) ->
+              part(p, a, b, bias, c, new Range(0, p.m()), new Range(0, p.n()), scratch));
       return;
     }
     int down = partsDown(p);
@@ -141,7 +169,7 @@ final class Gemm {
         (task, scratch) -> {
           Range rows = cut(p.m(), task / across, down);
           Range columns = cut(p.n(), task % across, across);
-          part(p, a, b, c, rows, columns, scratch);
+          part(p, a, b, bias, c, rows, columns, scratch);
         });
   }
 
@@ -181,7 +209,14 @@ final class Gemm {
 
   /** Computes the rows {@code [m0, m1)} and columns {@code [n0, n1)} of a product. */
   private void part(
-      Product whole, long a, long b, long c, Range rows, Range columns, Scratch scratch) {
+      Product whole,
+      long a,
+      long b,
+      long bias,
+      long c,
+      Range rows,
+      Range columns,
+      Scratch scratch) {
     if (rows.isEmpty() || columns.isEmpty()) {
       return;
     }
@@ -189,6 +224,18 @@ final class Gemm {
     long fromA = a + whole.atRow(rows.from);
     long fromB = b + whole.atColumn(columns.from);
     long to = c + whole.at(rows.from, columns.from);
+    long fromBias = bias == 0 ? 0 : bias + (long) columns.from * Float.BYTES;
+    if (packed.isPresent() && PackedProduct.suits(whole)) {
+      packed.get().run(p, fromA, fromB, fromBias, to, scratch);
+      return;
+    }
+    if (bias != 0) {
+      // OpenBLAS would clear C before it adds, so that this costs nothing.
+      for (int row = 0; row < p.m(); row++) {
+        Native.copy(fromBias, to + p.at(row, 0), (long) p.n() * Float.BYTES);
+      }
+      p = p.adding();
+    }
     if (whole.m() == 1) {
       int height = p.tb() ? p.n() : p.k();
       int width = p.tb() ? p.k() : p.n();
@@ -197,8 +244,6 @@ final class Gemm {
       int height = p.ta() ? p.k() : p.m();
       int width = p.ta() ? p.m() : p.k();
       OpenBlas.sgemv(p.ta(), height, width, p.alpha(), fromA, p.lda(), fromB, 1, p.beta(), to, 1);
-    } else if (packed.isPresent() && PackedProduct.suits(whole)) {
-      packed.get().run(p, fromA, fromB, 0, to, scratch);
     } else {
       OpenBlas.sgemm(p, fromA, fromB, to);
     }

@@ -34,6 +34,11 @@ record Product(
     return new Product(ta, tb, rows, columns, k, alpha, beta, lda, ldb, ldc);
   }
 
+  /** The same added to what C holds. */
+  Product adding() {
+    return new Product(ta, tb, m, n, k, alpha, 1, lda, ldb, ldc);
+  }
+
   /** Bytes from the first element of A to that of row i of op(A). */
   long atRow(int i) {
     return (ta ? i : (long) i * lda) * Float.BYTES;
