@@ -97,11 +97,18 @@ final class CommonOptions {
     throw new UsageException("--memory is '" + memory + "', expected a number such as 512M or 8G");
   }
 
-  /** Starts the provider and says which one on standard error. */
+  /** Starts the provider and says once, on standard error, which one and why this one. */
   Kernels open() {
     Kernels kernels = Backend.of(backend).open(threads());
-    err().println("backend: " + kernels.description());
+    err().println("backend: " + kernels.description() + "; chosen because " + whyBackend());
     return kernels;
+  }
+
+  /** Who chose the provider; its description says what it found on this machine. */
+  String whyBackend() {
+    return spec.commandLine().getParseResult().hasMatchedOption("--backend")
+        ? "--backend " + backend + " asks for it"
+        : "it is the default of --backend";
   }
 
   PrintWriter out() {

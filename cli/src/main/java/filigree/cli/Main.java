@@ -80,13 +80,22 @@ public final class Main implements Runnable {
         });
     line.setExecutionExceptionHandler(
         (e, at, parsed) -> {
-          if (CommonOptions.debugging(parsed)) {
-            e.printStackTrace(err);
-          }
-          err.println("filigree: " + sentence(e));
+          report(e, parsed, err);
           return exitCode(e);
         });
-    return line.execute(args);
+    try {
+      return line.execute(args);
+    } catch (LinkageError | OutOfMemoryError e) { // picocli hands only exceptions to its handler
+      report(e, line.getParseResult(), err);
+      return FAILED;
+    }
+  }
+
+  private static void report(Throwable e, CommandLine.ParseResult parsed, PrintWriter err) {
+    if (CommonOptions.debugging(parsed)) {
+      e.printStackTrace(err);
+    }
+    err.println("filigree: " + sentence(e));
   }
 
   @Override
@@ -124,6 +133,9 @@ public final class Main implements Runnable {
       case IOException io ->
           io.getClass().getSimpleName() + (io.getMessage() == null ? "" : ": " + io.getMessage());
       case OutOfMemoryError m -> "the Java heap is full: " + m.getMessage();
+      case LinkageError l ->
+          "a library is missing from the class path or does not load: "
+              + l.toString().lines().findFirst().orElse("");
       default -> {
         String message = e.getMessage();
         boolean known = e.getClass().getName().startsWith("filigree.");

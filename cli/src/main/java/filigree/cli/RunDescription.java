@@ -50,6 +50,7 @@ final class RunDescription {
     run.put("jdk", Runtime.version().toString());
     run.put("cpu", cpu());
     run.put("backend", kernels.description());
+    run.put("backend_because", common.whyBackend());
     run.put("started", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
     return run;
   }

@@ -44,7 +44,7 @@ public final class CpuKernels implements Kernels {
       throw new TensorException("cpu: found " + threads + " threads, expected 1 at least");
     }
     lanes = Lanes.of(choice);
-    OpenBlas.singleThreaded();
+    startOpenBlas();
     workers = new Workers(threads);
     elements = new ElementKernels(workers, lanes);
     reduce = new ReduceKernels(workers, lanes);
@@ -64,6 +64,24 @@ public final class CpuKernels implements Kernels {
     this(threads, LaneChoice.AUTO);
   }
 
+  // Here, because what the static block of OpenBlas throws is an Error, and another one each time.
+  private static void startOpenBlas() {
+    try {
+      OpenBlas.singleThreaded();
+    } catch (LinkageError e) {
+      Throwable cause = e;
+      while (cause.getCause() != null) {
+        cause = cause.getCause();
+      }
+      throw new TensorException(
+          ("backend cpu: OpenBLAS could not be loaded (%s); put the classes of"
+                  + " org.bytedeco:openblas and its jar with the classifier of this platform on the"
+                  + " class path")
+              .formatted(cause.toString().lines().findFirst().orElse("")),
+          e);
+    }
+  }
+
   @Override
   public String name() {
     return "cpu";
@@ -71,13 +89,13 @@ public final class CpuKernels implements Kernels {
 
   @Override
   public String description() {
-    return "cpu: %d thread%s, %s, %s %s, OpenBLAS"
+    return "cpu: %d thread%s, OpenBLAS, %s %s, %s"
         .formatted(
             workers.count(),
             workers.count() == 1 ? "" : "s",
-            lanes.description(),
             System.getProperty("os.name"),
-            System.getProperty("os.arch"));
+            System.getProperty("os.arch"),
+            lanes.description());
   }
 
   @Override

@@ -8,7 +8,7 @@ import java.util.Optional;
  * once; below them are plain Java and the Vector API. Arguments are addresses and lengths that the
  * kernels above have checked.
  *
- * @param description what kind, for logs
+ * @param description what kind, and why not a better one, for logs
  * @param elements loops over independent elements
  * @param rows loops that reduce or normalise a row
  * @param gates loops over rows of gate logits
@@ -20,18 +20,19 @@ public record Lanes(
     RowLanes rows,
     GateLanes gates,
     Optional<TileLanes> tiles) {
-  private static final String VECTOR_MODULE = "jdk.incubator.vector";
 
   static Lanes of(LaneChoice choice) {
-    boolean present = ModuleLayer.boot().findModule(VECTOR_MODULE).isPresent();
     return switch (choice) {
-      case SCALAR -> scalar("scalar");
+      case SCALAR -> scalar("scalar loops");
       case AUTO ->
-          present ? vector() : scalar("scalar; --add-modules " + VECTOR_MODULE + " is faster");
+          VectorSupport.ofThisJvm()
+              .obstacle()
+              .map(obstacle -> scalar("scalar loops, because " + obstacle))
+              .orElseGet(Lanes::vector);
       case VECTOR -> {
-        if (!present) {
+        if (VectorSupport.ofThisJvm().module() != VectorSupport.Module.RESOLVED) {
           throw new TensorException(
-              "cpu: vector lanes need the JVM flag --add-modules " + VECTOR_MODULE);
+              "cpu: vector lanes need the JVM flag --add-modules " + VectorSupport.MODULE_NAME);
         }
         yield vector();
       }
@@ -49,7 +50,7 @@ public record Lanes(
       return (Lanes)
           Class.forName("filigree.tensor.cpu.vector.VectorLanes")
               .getMethod("load", Lanes.class)
-              .invoke(null, scalar("scalar"));
+              .invoke(null, scalar("scalar loops"));
     } catch (ReflectiveOperationException e) {
       throw new TensorException("cpu: vector lanes could not be loaded", e);
     }

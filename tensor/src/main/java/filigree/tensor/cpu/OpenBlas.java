@@ -31,15 +31,7 @@ final class OpenBlas {
   private static final MethodHandle GET_THREADS;
 
   static {
-    try {
-      Loader.load(openblas_nolapack.class);
-    } catch (UnsatisfiedLinkError e) {
-      throw new TensorException(
-          "cpu: OpenBLAS could not be loaded on "
-              + Loader.getPlatform()
-              + "; add org.bytedeco:openblas:0.3.19-1.5.7 with that classifier to the class path",
-          e);
-    }
+    Loader.load(openblas_nolapack.class);
     // Addresses go as JAVA_LONG: the same register as a pointer on every 64-bit ABI, and no
     // MemorySegment is made for a call.
     SGEMM =

@@ -17,10 +17,18 @@ public final class VectorLanes {
    */
   public static Lanes load(Lanes rest) {
     return new Lanes(
-        "vectors of " + Vectors.SPECIES.vectorBitSize() + " bits",
+        describe(Vectors.SPECIES.vectorBitSize(), System.getProperty("os.arch")),
         new VectorElements(rest.elements()),
         new VectorRows(rest.rows()),
         new VectorGates(),
         VectorTiles.available());
+  }
+
+  /** The width, and what a wider one would take. */
+  static String describe(int bits, String architecture) {
+    String width = "Vector API " + bits + " bit";
+    return bits == 128 && architecture.equals("amd64")
+        ? width + " (256 need a processor with AVX2 and no -XX:UseAVX below 2)"
+        : width;
   }
 }
