@@ -48,7 +48,7 @@ record Attention(Scratch scratch) {
       long queries = scores.shape().dim(-2);
       long keys = scores.shape().dim(-1);
       long tables = scores.size() / (queries * keys);
-      mask(scores.array().reshape(tables, queries, keys), value);
+      Bridge.update(scores, elements -> mask(elements.reshape(tables, queries, keys), value));
     }
   }
 
@@ -112,8 +112,8 @@ record Attention(Scratch scratch) {
       return;
     }
     if (out.size() == 0) { // no queries, so no pairs: sums and shares of nothing are 0
-      expected.array().assign(spec.gate() instanceof Gate.Open ? 1 : 0);
-      counts.array().assign(0);
+      Bridge.fill(expected, spec.gate() instanceof Gate.Open ? 1 : 0);
+      Bridge.fill(counts, 0);
       return;
     }
     for (Head head : Head.all(q.shape().length(0), spec.heads(), out.size())) {
@@ -121,7 +121,7 @@ record Attention(Scratch scratch) {
         INDArray s = scores(spec, head.wideVectors(q), head.keyHead(spec).wideVectors(k));
         INDArray z = s.add(spec.gate().biasOrZero());
         INDArray kept = Formulas.softmax(s).mul(gates(spec.gate(), z, head));
-        head.vectors(out).assign(product(kept, head.keyHead(spec).wideVectors(v)));
+        head.store(product(kept, head.keyHead(spec).wideVectors(v)), out);
         store(Formulas.logSumExp(s), head.part(logSumExp));
         store(expectedOpen(spec.gate(), z), head.part(expected));
         store(count(spec.gate(), z), head.part(counts));
@@ -150,10 +150,8 @@ record Attention(Scratch scratch) {
         .floating("dk", dk, "batch key kvHeads headDim")
         .floating("dv", dv, "batch key kvHeads headDim");
     if (q.size() == 0) {
-      if (dk.size() > 0) {
-        dk.array().assign(0);
-        dv.array().assign(0);
-      }
+      Bridge.fill(dk, 0);
+      Bridge.fill(dv, 0);
       return;
     }
     int group = spec.heads() / spec.kvHeads();
@@ -180,13 +178,13 @@ record Attention(Scratch scratch) {
             INDArray ds =
                 p.mul(straightThrough.mul(g).sub(d))
                     .add(expectedSlope(spec.gate(), z).mul(head.item(dexpected)));
-            head.vectors(dq).assign(product(ds, keys).mul(spec.scale()));
+            head.store(product(ds, keys).mul(spec.scale()), dq);
             keyGradient.addi(transposedProduct(ds, queries).mul(spec.scale()));
             valueGradient.addi(transposedProduct(p.mul(m), dy));
           }
         }
-        keyHead.vectors(dk).assign(keyGradient);
-        keyHead.vectors(dv).assign(valueGradient);
+        keyHead.store(keyGradient, dk);
+        keyHead.store(valueGradient, dv);
       }
     }
   }
@@ -352,21 +350,26 @@ record Attention(Scratch scratch) {
       return part(tensor).item();
     }
 
-    /** This head's rows [time, headDim] of a tensor [batch, time, head, headDim], to write to. */
-    INDArray vectors(Tensor tensor) {
-      return tensor
-          .array()
-          .get(
-              NDArrayIndex.point(batch),
-              NDArrayIndex.all(),
-              NDArrayIndex.point(head),
-              NDArrayIndex.all());
+    /** Writes this head's rows [time, headDim] of a tensor [batch, time, head, headDim]. */
+    void store(INDArray value, Tensor tensor) {
+      Bridge.update(sequence(tensor), elements -> vectors(elements).assign(value));
     }
 
-    /** The same, copied to a dense float64 array. */
+    /** Copies this head's rows [time, headDim] to a dense float64 array. */
     INDArray wideVectors(Tensor tensor) {
       long[] shape = {tensor.shape().dim(1), tensor.shape().dim(3)};
-      return Nd4j.createUninitialized(DataType.DOUBLE, shape).assign(vectors(tensor));
+      return Nd4j.createUninitialized(DataType.DOUBLE, shape)
+          .assign(vectors(Bridge.elements(sequence(tensor))));
+    }
+
+    // One sequence and not the whole tensor, because on a GPU its elements are copied.
+    private Tensor sequence(Tensor tensor) {
+      return tensor.rows(batch, batch + 1);
+    }
+
+    private INDArray vectors(INDArray sequence) {
+      return sequence.get(
+          NDArrayIndex.point(0), NDArrayIndex.all(), NDArrayIndex.point(head), NDArrayIndex.all());
     }
   }
 }

@@ -18,9 +18,7 @@ record Elements(Scratch scratch) {
 
   void fill(Tensor out, double value) {
     Entry.of("fill").floating("out", out);
-    if (out.size() > 0) {
-      out.array().assign(value);
-    }
+    Bridge.fill(out, value);
   }
 
   void map(Elementwise function, Tensor x, Tensor out) {

@@ -6,13 +6,11 @@ import static filigree.tensor.nd4j.Scratch.wide;
 import filigree.tensor.DType;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
+import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
-import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.ShortPointer;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
-import org.nd4j.linalg.factory.Nd4j;
 import org.nd4j.linalg.indexing.INDArrayIndex;
 import org.nd4j.linalg.indexing.NDArrayIndex;
 
@@ -48,7 +46,12 @@ record Layout(Scratch scratch) {
       switch (from.dtype()) {
         // Straight from the integers: a detour through float64 would round I64 twice.
         case F32, F64, I32, I64 ->
-            out.array().reshape(out.size()).assign(from.array().reshape(from.size()).castTo(type));
+            Bridge.update(
+                out,
+                elements ->
+                    elements
+                        .reshape(out.size())
+                        .assign(Bridge.elements(from).reshape(from.size()).castTo(type)));
         case BF16, F16, I8, U8 -> store(wide(from, from.size()), out);
       }
     }
@@ -60,12 +63,13 @@ record Layout(Scratch scratch) {
     for (int i = 0; i < bits.length; i++) {
       float value =
           from.dtype() == DType.I64
-              ? HalfPrecision.roundToOdd(from.array().data().getLong(i))
+              ? HalfPrecision.roundToOdd(
+                  from.bytes().getAtIndex(ValueLayout.JAVA_LONG_UNALIGNED, i))
               : HalfPrecision.roundToOdd(from.get(i));
       bits[i] =
           out.dtype() == DType.BF16 ? HalfPrecision.toBFloat16(value) : Float.floatToFloat16(value);
     }
-    new ShortPointer(new Address(out)).put(bits, 0, bits.length);
+    new ShortPointer(new Bridge.Address(out)).put(bits, 0, bits.length);
   }
 
   void permute(Tensor x, int[] axes, Tensor out) {
@@ -88,8 +92,10 @@ record Layout(Scratch scratch) {
     if (out.size() == 0) {
       return;
     }
-    INDArray from = elements(x);
-    elements(out).assign(rank < 2 ? from : from.permute(axes));
+    try (var _ = scratch.open()) {
+      INDArray from = Bridge.elements(x);
+      Bridge.update(out, elements -> elements.assign(rank < 2 ? from : from.permute(axes)));
+    }
   }
 
   void copyAlong(Tensor x, long fromX, Tensor out, long fromOut, int axis, long length) {
@@ -120,7 +126,10 @@ record Layout(Scratch scratch) {
     if (box.size() == 0) {
       return;
     }
-    box(out, fromOut, along, length).assign(box(x, fromX, along, length));
+    try (var _ = scratch.open()) {
+      INDArray from = box(Bridge.elements(x), fromX, along, length);
+      Bridge.update(out, elements -> box(elements, fromOut, along, length).assign(from));
+    }
   }
 
   private static boolean inside(long from, long length, long axis) {
@@ -133,35 +142,9 @@ record Layout(Scratch scratch) {
     return Shape.of(dims);
   }
 
-  private static INDArray box(Tensor tensor, long from, int axis, long length) {
-    INDArrayIndex[] indices = NDArrayIndex.allFor(elements(tensor));
+  private static INDArray box(INDArray elements, long from, int axis, long length) {
+    INDArrayIndex[] indices = NDArrayIndex.allFor(elements);
     indices[axis] = NDArrayIndex.interval(from, from + length);
-    return elements(tensor).get(indices);
-  }
-
-  /**
-   * The elements as they lie, for moving them: types in which ND4J does not compute appear as
-   * integers of the same width, so that no bit changes.
-   */
-  private static INDArray elements(Tensor tensor) {
-    return switch (tensor.dtype()) {
-      case F32, F64, I32, I64 -> tensor.array();
-      case BF16, F16 -> wrap(new ShortPointer(new Address(tensor)), tensor, DataType.INT16);
-      case I8, U8 -> wrap(new BytePointer(new Address(tensor)), tensor, DataType.INT8);
-    };
-  }
-
-  private static INDArray wrap(Pointer pointer, Tensor tensor, DataType type) {
-    Pointer whole = pointer.capacity(tensor.size());
-    return Nd4j.create(Nd4j.createBuffer(whole, tensor.size(), type), tensor.shape().dims());
-  }
-
-  /** A JavaCPP pointer to a tensor's bytes that owns nothing. */
-  private static final class Address extends Pointer {
-    Address(Tensor tensor) {
-      this.address = tensor.address();
-      this.limit = tensor.size();
-      this.capacity = tensor.size();
-    }
+    return elements.get(indices);
   }
 }

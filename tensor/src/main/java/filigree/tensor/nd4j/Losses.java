@@ -25,8 +25,8 @@ record Losses(Scratch scratch) {
       return;
     }
     if (logits.size() == 0) { // no classes, so nothing is scored; the log of an empty sum
-      losses.array().assign(0);
-      logSumExp.array().assign(Double.NEGATIVE_INFINITY);
+      Bridge.fill(losses, 0);
+      Bridge.fill(logSumExp, Double.NEGATIVE_INFINITY);
       return;
     }
     try (var _ = scratch.open()) {
@@ -80,7 +80,7 @@ record Losses(Scratch scratch) {
       return;
     }
     if (student.size() == 0) {
-      divergence.array().assign(0);
+      Bridge.fill(divergence, 0);
       return;
     }
     try (var _ = scratch.open()) {

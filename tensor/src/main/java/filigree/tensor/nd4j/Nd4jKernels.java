@@ -45,26 +45,10 @@ public final class Nd4jKernels implements Kernels {
   /**
    * Starts ND4J, which unpacks its native libraries at the first start on a machine (seconds).
    *
-   * @throws TensorException where no ND4J backend can be loaded
+   * @throws TensorException where the ND4J backend of this build cannot run here
    */
   public Nd4jKernels() {
-    try {
-      Properties environment = Nd4j.getExecutioner().getEnvironmentInformation();
-      description =
-          "nd4j: ND4J %s, %s, BLAS %s, %s threads, computes in float64"
-              .formatted(
-                  version(),
-                  Nd4j.getBackend().getClass().getSimpleName(),
-                  environment.get("blas.vendor"),
-                  environment.get("omp.threads"));
-    } catch (LinkageError | RuntimeException e) {
-      throw new TensorException(
-          "backend nd4j: ND4J did not start (%s); put one backend on the class path, such as"
-                  .formatted(rootCause(e))
-              + " org.nd4j:nd4j-native with the classifier of this platform, or choose --backend"
-              + " cpu",
-          e);
-    }
+    description = "nd4j: ND4J %s, %s".formatted(version(), Start.run());
   }
 
   @Override
@@ -288,10 +272,6 @@ public final class Nd4jKernels implements Kernels {
   /** Bytes of scratch memory, for tests that it does not grow. */
   long scratchBytes() {
     return scratch.bytes();
-  }
-
-  private static Throwable rootCause(Throwable error) {
-    return error.getCause() == null ? error : rootCause(error.getCause());
   }
 
   private static String version() {

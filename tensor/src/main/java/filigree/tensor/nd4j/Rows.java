@@ -75,8 +75,8 @@ record Rows(Scratch scratch) {
       return;
     }
     if (x.size() == 0) { // rows without elements: sums are 0
-      fill(mean, 0);
-      fill(inverse, 1 / Math.sqrt(epsilon));
+      Bridge.fill(mean, 0);
+      Bridge.fill(inverse, 1 / Math.sqrt(epsilon));
       return;
     }
     try (var _ = scratch.open()) {
@@ -120,8 +120,8 @@ record Rows(Scratch scratch) {
         .shape("gradient", gradient, x.shape())
         .shape("dx", dx, x.shape());
     if (x.size() == 0) {
-      fill(dweight, 0);
-      fill(dbias, 0);
+      Bridge.fill(dweight, 0);
+      Bridge.fill(dbias, 0);
       return;
     }
     try (var _ = scratch.open()) {
@@ -154,7 +154,7 @@ record Rows(Scratch scratch) {
       return;
     }
     if (x.size() == 0) {
-      fill(inverse, 1 / Math.sqrt(epsilon));
+      Bridge.fill(inverse, 1 / Math.sqrt(epsilon));
       return;
     }
     try (var _ = scratch.open()) {
@@ -184,7 +184,7 @@ record Rows(Scratch scratch) {
         .shape("gradient", gradient, x.shape())
         .shape("dx", dx, x.shape());
     if (x.size() == 0) {
-      fill(dweight, 0);
+      Bridge.fill(dweight, 0);
       return;
     }
     try (var _ = scratch.open()) {
@@ -254,11 +254,5 @@ record Rows(Scratch scratch) {
   /** Sums of columns: [rows, columns] to [1, columns]. */
   private static INDArray columnSums(INDArray x) {
     return x.sum(true, 0);
-  }
-
-  private static void fill(Tensor tensor, double value) {
-    if (tensor.size() > 0) {
-      tensor.array().assign(value);
-    }
   }
 }

@@ -1,12 +1,10 @@
 package filigree.tensor.nd4j;
 
-import filigree.tensor.DType;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicInteger;
-import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.memory.MemoryWorkspace;
 import org.nd4j.linalg.api.memory.conf.WorkspaceConfiguration;
 import org.nd4j.linalg.api.memory.enums.AllocationPolicy;
@@ -99,16 +97,12 @@ final class Scratch implements AutoCloseable {
    * with one length is a trap: it is read as the shape [99, n]. Row-major is ND4J's default anyway.
    */
   static INDArray wide(Tensor tensor, long... shape) {
-    if (tensor.dtype() == DType.F32 || tensor.dtype() == DType.F64) {
-      // Not castTo: of a float64 array it returns the array itself, and a change would go through.
-      return Nd4j.createUninitialized(DataType.DOUBLE, shape).assign(tensor.array().reshape(shape));
-    }
-    return Nd4j.createFromArray(tensor.toDoubles()).reshape(shape);
+    return Bridge.wide(tensor, shape);
   }
 
   /** Rounds a float64 result to a tensor of as many elements. */
   static void store(INDArray value, Tensor out) {
-    out.array().reshape(value.shape()).assign(value);
+    Bridge.store(value, out);
   }
 
   /** Temporaries between an opening and its closing. */

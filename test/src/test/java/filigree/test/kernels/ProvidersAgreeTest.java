@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Tensor;
+import filigree.tensor.nd4j.CopiedOperands;
 import filigree.test.Closeness;
 import filigree.test.Engine;
 import java.lang.reflect.Method;
@@ -46,6 +47,7 @@ class ProvidersAgreeTest {
   @BeforeContainer
   static void open() {
     OPEN.put(TWIN, TWIN.open());
+    OPEN.put(Engine.ND4J_F32, Engine.ND4J_F32.open());
     FAST.forEach(engine -> OPEN.put(engine, engine.open()));
   }
 
@@ -159,6 +161,25 @@ class ProvidersAgreeTest {
           .forEach(
               (name, values) ->
                   assertThat(again.values().get(name))
+                      .as("%s on %s: %s", call, engine, name)
+                      .containsExactly(values));
+    }
+  }
+
+  /** As on a GPU, whose arrays cannot be views of our memory. */
+  @Property(tries = 300, seed = "1", edgeCases = EdgeCasesMode.NONE, shrinking = ShrinkingMode.OFF)
+  void nd4jGivesTheSameBitsWhereItsOperandsAreCopied(
+      @ForAll("kernels") String kernel, @ForAll long seed) {
+    KernelCall call = draw(kernel, seed);
+    for (Engine engine : List.of(TWIN, Engine.ND4J_F32)) {
+      Result viewed = run(engine, call, Map.of());
+      Result copied = CopiedOperands.during(() -> run(engine, call, Map.of()));
+      assertThat(copied.returned()).isEqualTo(viewed.returned());
+      viewed
+          .values()
+          .forEach(
+              (name, values) ->
+                  assertThat(copied.values().get(name))
                       .as("%s on %s: %s", call, engine, name)
                       .containsExactly(values));
     }
