@@ -7,7 +7,11 @@ package filigree.tensor;
  * {@link TensorException} that names the kernel and the axis, and nothing has been written then.
  *
  * <p>Floating tensors of one call have one type, {@link DType#F32} or, where the provider supports
- * it, {@link DType#F64}.
+ * it, {@link DType#F64}. Two operands may also be stored narrower, as frozen weights are: the table
+ * of {@link #gather} and b of {@link #matmul}. They are widened exactly when read.
+ *
+ * <p>Numbers are expected to be finite. What a kernel makes of others is said where it is more than
+ * what float arithmetic does with them.
  */
 public interface Kernels extends AutoCloseable {
   /**
@@ -120,7 +124,8 @@ public interface Kernels extends AutoCloseable {
    * @param alpha the factor of the product
    * @param a [..., m, k], or [..., k, m] with {@code ta}
    * @param ta whether a is transposed
-   * @param b [..., k, n], or [..., n, k] with {@code tb}
+   * @param b [..., k, n], or [..., n, k] with {@code tb}; of the type of the call, or BF16 or F16
+   *     where the provider reads them here ({@code nd4j} does); else an error that names b
    * @param tb whether b is transposed
    * @param beta the factor of what out holds; 0 never reads it
    * @param out written; [..., m, n]
@@ -273,9 +278,9 @@ public interface Kernels extends AutoCloseable {
   /**
    * Gathers rows: {@code out[n] = table[ids[n]]}.
    *
-   * @param table [entries, width]
+   * @param table [entries, width]; of the type of out, or BF16 or F16
    * @param ids I32, any shape
-   * @param out written; [shape of ids..., width]
+   * @param out written; [shape of ids..., width]; of the type that the provider computes in
    * @throws TensorException where an id is out of range; names the first such id and its place
    */
   void gather(Tensor table, Tensor ids, Tensor out);
@@ -316,7 +321,9 @@ public interface Kernels extends AutoCloseable {
 
   /**
    * Divergence of a student from a teacher in nats, {@code KL(softmax(teacher) ||
-   * softmax(student))}, row by row.
+   * softmax(student))}, row by row. Where the teacher's logit is minus infinity the class counts 0;
+   * where only the student's is, the divergence is infinite; a row of minus infinities is no
+   * distribution, and the result NaN.
    *
    * @param student [rows, vocab] logits
    * @param teacher [rows, vocab] logits
@@ -359,6 +366,10 @@ public interface Kernels extends AutoCloseable {
   /**
    * Gated causal attention: {@code y = (softmax(s) m) v} with {@code s = scale q . k}; see {@link
    * Gate}. Softmax runs over all causal keys; rows all of whose gates are closed are exactly 0.
+   *
+   * <p>A NaN or infinity in a row of v reaches every query that may see the key, and may reach
+   * earlier queries of the same sequence and head, because a mask of 0 times NaN is NaN; other
+   * sequences and heads it does not reach.
    *
    * @param spec heads, scale and gate
    * @param q [batch, query, heads, headDim]

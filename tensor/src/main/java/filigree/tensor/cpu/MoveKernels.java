@@ -235,11 +235,18 @@ final class MoveKernels {
   }
 
   void gather(Tensor table, Tensor ids, Tensor out) {
-    Checks.type("gather", "out", out, table.dtype());
+    DType stored = table.dtype();
+    boolean widens = (stored == DType.BF16 || stored == DType.F16) && out.dtype() == DType.F32;
+    if (!widens) {
+      Checks.type("gather", "out", out, stored);
+    }
     ShapeSpec.check("gather").that("table", table, "entries width");
     Checks.shape("gather", "out", out, withWidth(ids.shape(), table.shape().dim(1)));
     Checks.ids("gather", "id", ids, 0, table.shape().dim(0));
-    long width = table.shape().dim(1) * table.dtype().bytes();
+    long columns = table.shape().dim(1);
+    long width = columns * stored.bytes();
+    long widthOut = columns * out.dtype().bytes();
+    DType type = out.dtype();
     long from = table.address();
     long to = out.address();
     long id = ids.address();
@@ -249,7 +256,7 @@ final class MoveKernels {
         (first, last) -> {
           for (long i = first; i < last; i++) {
             long row = Native.getInt(id + i * Integer.BYTES);
-            Native.copy(from + row * width, to + i * width, width);
+            Casts.run(stored, from + row * width, type, to + i * widthOut, 0, columns);
           }
         });
   }

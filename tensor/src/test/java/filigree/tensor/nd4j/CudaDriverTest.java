@@ -91,7 +91,7 @@ class CudaDriverTest {
                                       .toArray(ValueLayout[]::new)),
                               arena);
                     } catch (ReflectiveOperationException e) {
-                      throw new AssertionError(e);
+                      throw new LinkageError(name, e);
                     }
                   });
     }

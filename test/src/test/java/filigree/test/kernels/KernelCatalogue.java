@@ -375,8 +375,11 @@ final class KernelCatalogue {
     int entries = d.length();
     int width = d.lengthOrNone();
     Shape ids = d.shape(d.between(0, 2));
-    return KernelCall.of("gather")
-        .reads("table", d.normal(entries, width))
+    KernelCall call = KernelCall.of("gather");
+    Numbers table = d.normal(entries, width);
+    return (d.oneIn(2)
+            ? call.reads("table", d.pick(List.of(DType.BF16, DType.F16)), table)
+            : call.reads("table", table))
         .readsIds("ids", d.ids(ids, 0, entries))
         .writes("out", with(ids, width))
         .anyLength("table", 0)
