@@ -26,6 +26,7 @@ public sealed interface Op
     permits Op.Map,
         Op.Combine,
         Op.Scale,
+        Op.Clip,
         Op.MatMul,
         Op.Linear,
         Op.Sum,
@@ -224,6 +225,32 @@ public sealed interface Op
     public void vjp(Backward back) {
       Tensor dx = back.overGradient();
       back.scope().kernels().scale(factor, back.gradient(), dx);
+      back.give(0, dx);
+    }
+  }
+
+  /**
+   * Limits elements to -limit to limit; where one lies outside, the gradient is 0.
+   *
+   * @param limit more than 0
+   */
+  record Clip(double limit) implements Op {
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Tensor out = scope.like(in.getFirst());
+      scope.kernels().clip(limit, in.getFirst(), out);
+      return Result.of(out);
+    }
+
+    @Override
+    public Reads reads(IntPredicate needs) {
+      return Reads.inputs(0);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      Tensor dx = back.overGradient();
+      back.scope().kernels().clipBackward(limit, back.input(0), back.gradient(), dx);
       back.give(0, dx);
     }
   }
@@ -572,13 +599,14 @@ public sealed interface Op
   /**
    * A fixed value wherever a query may not see a key; input is [..., query, key].
    *
+   * @param window how many keys a query sees at most, {@link AttentionSpec#ALL_KEYS} for no limit
    * @param value minus infinity for scores, 0 for gates
    */
-  record CausalMask(double value) implements Op {
+  record CausalMask(int window, double value) implements Op {
     @Override
     public Result forward(Scope scope, List<Tensor> in) {
       Tensor out = in.getFirst().copy(scope.memory());
-      scope.kernels().maskCausal(out, value);
+      scope.kernels().maskCausal(out, window, value);
       return Result.of(out);
     }
 
@@ -593,7 +621,7 @@ public sealed interface Op
       if (dx != back.gradient()) {
         back.scope().kernels().cast(back.gradient(), dx);
       }
-      back.scope().kernels().maskCausal(dx, 0);
+      back.scope().kernels().maskCausal(dx, window, 0);
       back.give(0, dx);
     }
   }

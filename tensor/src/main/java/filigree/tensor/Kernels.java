@@ -101,6 +101,25 @@ public interface Kernels extends AutoCloseable {
   void scale(double alpha, Tensor x, Tensor out);
 
   /**
+   * Limits elements: {@code min(max(x, -limit), limit)}.
+   *
+   * @param limit 0 or more
+   * @param x read
+   * @param out written; may be x
+   */
+  void clip(double limit, Tensor x, Tensor out);
+
+  /**
+   * Gradient of {@link #clip}: the gradient where {@code |x| <= limit}, else 0.
+   *
+   * @param limit as in the forward kernel
+   * @param x what was limited
+   * @param gradient gradient with respect to the limited elements
+   * @param out written; may be gradient
+   */
+  void clipBackward(double limit, Tensor x, Tensor gradient, Tensor out);
+
+  /**
    * Sums over the axes along which {@code out} was broadcast to x's shape: those it lacks in front
    * and those of length 1. Sums are pairwise or in float64.
    *
@@ -185,13 +204,14 @@ public interface Kernels extends AutoCloseable {
   void softmaxBackward(Tensor y, Tensor gradient, Tensor out);
 
   /**
-   * Sets the entries of queries that may not see keys to minus infinity, in place; positions as in
-   * {@link AttentionSpec}.
+   * Sets the entries of queries that may not see keys to a value, in place; positions and window as
+   * in {@link AttentionSpec}.
    *
    * @param scores read and written; [..., query, key]
+   * @param window how many keys a query sees at most, {@link AttentionSpec#ALL_KEYS} for no limit
    * @param value what is written, minus infinity for scores and 0 for gradients and gates
    */
-  void maskCausal(Tensor scores, double value);
+  void maskCausal(Tensor scores, int window, double value);
 
   /**
    * Layer normalisation (Ba, Kiros, Hinton, arXiv 1607.06450): {@code (x - mean) / sqrt(variance +

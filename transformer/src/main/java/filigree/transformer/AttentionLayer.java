@@ -124,7 +124,9 @@ final class AttentionLayer {
     Var scaled =
         pass.apply(new Op.Scale(spec.scale()), pass.apply(new Op.Reshape(table), products));
     Var scores =
-        pass.at(sites.scores, pass.apply(new Op.CausalMask(Double.NEGATIVE_INFINITY), scaled));
+        pass.at(
+            sites.scores,
+            pass.apply(new Op.CausalMask(spec.window(), Double.NEGATIVE_INFINITY), scaled));
     Var pattern = pass.at(sites.pattern, pass.apply(new Op.Softmax(), scores));
     Var logits = pass.at(sites.gateLogits, plus(pass, scores, spec.gate().biasOrZero()));
     Var gate = pass.at(sites.gate, pass.apply(new Op.Gating(spec.gate()), logits));
@@ -157,9 +159,9 @@ final class AttentionLayer {
       pass.scope().kernels().fill(ones, 1);
       return pass.constant(ones);
     }
-    long pairs = AttentionSpec.causalPairs(logits.shape().dim(2), logits.shape().dim(3));
+    long pairs = spec.pairs(logits.shape().dim(2), logits.shape().dim(3));
     Var open = pass.apply(new Op.Map(Elementwise.SIGMOID), logits);
-    Var masked = pass.apply(new Op.CausalMask(0), open);
+    Var masked = pass.apply(new Op.CausalMask(spec.window(), 0), open);
     Shape kept = Shape.of(heads.dim(0), heads.dim(1), 1, 1);
     Var sum = pass.apply(new Op.Reshape(heads), pass.apply(new Op.Sum(kept), masked));
     return pass.apply(new Op.Scale(1.0 / pairs), sum);
@@ -176,7 +178,7 @@ final class AttentionLayer {
       for (int i = 0; i < queries; i++) {
         int position = keys - queries + i;
         int open = 0;
-        for (int j = 0; j <= position; j++) {
+        for (int j = spec.firstKey(position); j <= position; j++) {
           boolean isOpen =
               spec.gate() instanceof Gate.Open
                   || logits.get(((long) row * queries + i) * keys + j) > 0;

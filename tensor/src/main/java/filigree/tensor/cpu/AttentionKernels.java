@@ -79,13 +79,23 @@ final class AttentionKernels {
       return ((long) (b * spec.heads() + head) * queries + query) * Float.BYTES;
     }
 
-    /** How many keys the query sees. */
+    /** One past the last key that the query sees. */
     int seen(int query) {
       return keys - queries + query + 1;
     }
 
+    /** The first key that the query sees. */
+    int hidden(int query) {
+      return spec.firstKey(keys - queries + query);
+    }
+
     long pairs() {
-      return AttentionSpec.causalPairs(queries, keys);
+      return spec.pairs(queries, keys);
+    }
+
+    /** How many queries see key 0. */
+    long firstPairs() {
+      return Math.max(0, Math.min(queries, (long) spec.window() - (keys - queries)));
     }
   }
 
@@ -194,6 +204,13 @@ final class AttentionKernels {
         layout.strideS());
   }
 
+  /** Zeroes what a row of a tile does not see, so that the tile's products may run over all. */
+  private void clearUnseen(long row, AttentionRows.Row sees, int keys) {
+    int end = sees.first + sees.seen;
+    elements.fill(0, row, sees.first);
+    elements.fill(0, row + (long) end * Float.BYTES, keys - end);
+  }
+
   /** One forward call; each task is one tile of one head. */
   private final class Forward {
     private final Layout layout;
@@ -246,12 +263,13 @@ final class AttentionKernels {
       scores(layout, q + queries, k + kv, count, seen, s);
       float[] factors = new float[count];
       for (int i = 0; i < count; i++) {
-        row.s = s + (long) i * stride * Float.BYTES;
-        row.seen = layout.seen(first + i);
+        long scores = s + (long) i * stride * Float.BYTES;
+        row.at(layout.hidden(first + i), layout.seen(first + i));
+        row.s = scores + (long) row.first * Float.BYTES;
         rowSteps.forward(row);
         factors[i] = (float) (1 / row.sum);
         Native.putFloat(logSumExp + layout.row(b, head, first + i), row.logSumExp);
-        elements.fill(0, row.s + (long) row.seen * Float.BYTES, seen - row.seen);
+        clearUnseen(scores, row, seen);
       }
       outputs(s, kv, count, seen, out + queries);
       for (int i = 0; i < count; i++) {
@@ -302,7 +320,7 @@ final class AttentionKernels {
         if (open) {
           sums[0] = pairs;
           sums[1 + AttentionSpec.OPEN] = pairs;
-          sums[1 + AttentionSpec.FIRST] = layout.queries;
+          sums[1 + AttentionSpec.FIRST] = layout.firstPairs();
           sums[1 + AttentionSpec.DIAGONAL] = layout.queries;
         }
         double mean = pairs == 0 ? (open ? 1 : 0) : sums[0] / pairs;
@@ -364,8 +382,13 @@ final class AttentionKernels {
               return;
             }
             Tile buffers = Tile.in(scratch, layout);
-            // The last tile sees every key, so it may write dk and dv; the others add to them.
+            // Without a window the last tile sees every key, so it may write dk and dv; the others
+            // add to them.
             float beta = 0;
+            if (layout.spec.window() < layout.keys) {
+              clear(b, kvHead);
+              beta = 1;
+            }
             for (int head = kvHead * layout.group(); head < (kvHead + 1) * layout.group(); head++) {
               for (int tile = layout.tiles() - 1; tile >= 0; tile--) {
                 tile(b, head, tile, beta, buffers);
@@ -421,16 +444,17 @@ final class AttentionKernels {
               (Native.getFloat(dexpected + (long) (b * spec.heads() + head) * Float.BYTES)
                   / (double) layout.pairs());
       for (int i = 0; i < count; i++) {
-        row.s = s + (long) i * stride * Float.BYTES;
-        row.g = g + (long) i * stride * Float.BYTES;
-        row.seen = layout.seen(first + i);
+        long scores = s + (long) i * stride * Float.BYTES;
+        long gradients = g + (long) i * stride * Float.BYTES;
+        row.at(layout.hidden(first + i), layout.seen(first + i));
+        row.s = scores + (long) row.first * Float.BYTES;
+        row.g = gradients + (long) row.first * Float.BYTES;
         row.logSumExp = Native.getFloat(logSumExp + layout.row(b, head, first + i));
         long at = queries + (long) i * strideQ * Float.BYTES;
         row.d = (float) rows.dot(dout + at, out + at, headDim);
         rowSteps.backward(row);
-        long own = (long) row.seen * Float.BYTES;
-        elements.fill(0, row.s + own, seen - row.seen);
-        elements.fill(0, row.g + own, seen - row.seen);
+        clearUnseen(scores, row, seen);
+        clearUnseen(gradients, row, seen);
       }
       OpenBlas.sgemm(
           true,

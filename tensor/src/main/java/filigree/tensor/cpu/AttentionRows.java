@@ -22,11 +22,14 @@ final class AttentionRows {
 
   /** The row that a task works on: its place, its numbers and what the steps found. */
   static final class Row {
-    /** Address of the scores. */
+    /** Address of the score of the first key that the query sees. */
     long s;
 
-    /** Address of the gradients of the gated pattern, in the backward pass. */
+    /** Address of the gradient of the gated pattern at that key, in the backward pass. */
     long g;
+
+    /** The first key that the query sees: 0, or where its window begins. */
+    int first;
 
     /** How many keys the query sees. */
     int seen;
@@ -71,8 +74,19 @@ final class AttentionRows {
       u = scratch.take(stride);
     }
 
-    private float score(int key) {
-      return Native.getFloat(s + (long) key * Float.BYTES);
+    /** Moves to a query. */
+    void at(int firstKey, int end) {
+      first = firstKey;
+      seen = end - firstKey;
+    }
+
+    /** The query's own position, one before the end of the keys that it sees. */
+    private int position() {
+      return first + seen - 1;
+    }
+
+    private float score(int seenKey) {
+      return Native.getFloat(s + (long) seenKey * Float.BYTES);
     }
   }
 
@@ -118,8 +132,12 @@ final class AttentionRows {
         float b = (float) bias;
         Noise noise = Noise.of(key);
         Step decay = row -> gates.decay(row.s, b, row.decay, row.seen);
+        // From key 0 on, since four keys share a draw; gateRow skips those before the window.
         Step uniforms =
-            row -> gates.uniforms(noise.row(row.batch, row.head, row.seen - 1), row.u, row.seen);
+            row -> {
+              int position = row.position();
+              gates.uniforms(noise.row(row.batch, row.head, position), row.u, position + 1);
+            };
         forward =
             new Step[] {
               this::findMax,
@@ -181,12 +199,13 @@ final class AttentionRows {
   }
 
   private static GateLanes.GateRow gateRow(Row row, float bias) {
-    return new GateLanes.GateRow(row.s, row.weight, row.decay, row.u, bias);
+    long u = row.u + (long) row.first * Float.BYTES;
+    return new GateLanes.GateRow(row.s, row.weight, row.decay, u, bias);
   }
 
   // Before the gates overwrite the scores.
   private void edges(Row row, float bias) {
-    row.report[1 + AttentionSpec.FIRST] += row.score(0) + bias > 0 ? 1 : 0;
+    row.report[1 + AttentionSpec.FIRST] += row.first == 0 && row.score(0) + bias > 0 ? 1 : 0;
     row.report[1 + AttentionSpec.DIAGONAL] += row.score(row.seen - 1) + bias > 0 ? 1 : 0;
   }
 

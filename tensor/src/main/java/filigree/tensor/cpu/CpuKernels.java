@@ -139,6 +139,16 @@ public final class CpuKernels implements Kernels {
   }
 
   @Override
+  public void clip(double limit, Tensor x, Tensor out) {
+    elements.clip(limit, x, out);
+  }
+
+  @Override
+  public void clipBackward(double limit, Tensor x, Tensor gradient, Tensor out) {
+    elements.clipBackward(limit, x, gradient, out);
+  }
+
+  @Override
   public void sumTo(Tensor x, Tensor out) {
     reduce.sumTo(x, out);
   }
@@ -180,8 +190,8 @@ public final class CpuKernels implements Kernels {
   }
 
   @Override
-  public void maskCausal(Tensor scores, double value) {
-    softmax.maskCausal(scores, value);
+  public void maskCausal(Tensor scores, int window, double value) {
+    softmax.maskCausal(scores, window, value);
   }
 
   @Override

@@ -89,6 +89,27 @@ final class ElementKernels {
     loop(x.size(), SIMPLE_GRAIN, (at, n) -> lanes.scale((float) alpha, a + at, o + at, n));
   }
 
+  void clip(double limit, Tensor x, Tensor out) {
+    Checks.floats("clip", x, out);
+    Checks.sameShape("clip", "out", out, "x", x);
+    long a = x.address();
+    long o = out.address();
+    loop(x.size(), SIMPLE_GRAIN, (at, n) -> lanes.clip((float) limit, a + at, o + at, n));
+  }
+
+  void clipBackward(double limit, Tensor x, Tensor gradient, Tensor out) {
+    Checks.floats("clipBackward", x, gradient, out);
+    Checks.sameShape("clipBackward", "gradient", gradient, "x", x);
+    Checks.sameShape("clipBackward", "out", out, "x", x);
+    long a = x.address();
+    long g = gradient.address();
+    long o = out.address();
+    loop(
+        x.size(),
+        SIMPLE_GRAIN,
+        (at, n) -> lanes.clipBackward((float) limit, a + at, g + at, o + at, n));
+  }
+
   void adamw(AdamWStep step, Tensor parameter, Tensor gradient, Tensor mean, Tensor variance) {
     Checks.floats("adamw", parameter, gradient, mean, variance);
     Checks.sameShape("adamw", "gradient", gradient, "parameter", parameter);

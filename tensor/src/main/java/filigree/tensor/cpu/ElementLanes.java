@@ -26,6 +26,12 @@ public interface ElementLanes {
   /** Writes {@code out[i] = alpha x[i]}. */
   void scale(float alpha, long x, long out, int n);
 
+  /** Writes {@code out[i] = min(max(x[i], -limit), limit)}. */
+  void clip(float limit, long x, long out, int n);
+
+  /** Writes {@code out[i] = gradient[i]} where {@code |x[i]| <= limit}, else 0. */
+  void clipBackward(float limit, long x, long gradient, long out, int n);
+
   /** Adds {@code y[i] += alpha x[i]}. */
   void axpy(float alpha, long x, long y, int n);
 

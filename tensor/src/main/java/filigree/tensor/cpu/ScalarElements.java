@@ -86,6 +86,20 @@ final class ScalarElements implements ElementLanes {
   }
 
   @Override
+  public void clip(float limit, long x, long out, int n) {
+    for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
+      putFloat(out + at, Math.min(Math.max(getFloat(x + at), -limit), limit));
+    }
+  }
+
+  @Override
+  public void clipBackward(float limit, long x, long gradient, long out, int n) {
+    for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
+      putFloat(out + at, Math.abs(getFloat(x + at)) <= limit ? getFloat(gradient + at) : 0);
+    }
+  }
+
+  @Override
   public void axpy(float alpha, long x, long y, int n) {
     for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
       putFloat(y + at, getFloat(y + at) + alpha * getFloat(x + at));

@@ -1,5 +1,6 @@
 package filigree.tensor.cpu;
 
+import filigree.tensor.AttentionSpec;
 import filigree.tensor.ShapeSpec;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
@@ -167,7 +168,7 @@ final class SoftmaxKernels {
         });
   }
 
-  void maskCausal(Tensor scores, double value) {
+  void maskCausal(Tensor scores, int window, double value) {
     Checks.floats("maskCausal", scores);
     Checks.rank("maskCausal", "scores", scores, 2);
     long queries = scores.shape().dim(-2);
@@ -184,6 +185,8 @@ final class SoftmaxKernels {
           int seen = (int) (keys - queries + r % queries) + 1;
           long at = address + (r * keys + seen) * Float.BYTES;
           elements.fill((float) value, at, keys - seen);
+          int hidden = AttentionSpec.firstKey(seen - 1, window);
+          elements.fill((float) value, address + r * keys * Float.BYTES, hidden);
         });
   }
 

@@ -41,19 +41,22 @@ import org.nd4j.linalg.indexing.NDArrayIndex;
  */
 record Attention(Scratch scratch) {
 
-  void maskCausal(Tensor scores, double value) {
+  void maskCausal(Tensor scores, int window, double value) {
     Entry.of("maskCausal").floating("scores", scores).rankAtLeast("scores", scores, 2);
     requireCausal("maskCausal", "scores", scores);
     if (scores.size() > 0) {
       long queries = scores.shape().dim(-2);
       long keys = scores.shape().dim(-1);
       long tables = scores.size() / (queries * keys);
-      Bridge.update(scores, elements -> mask(elements.reshape(tables, queries, keys), value));
+      Bridge.update(scores, elements -> mask(elements.reshape(tables, queries, keys), window, value));
     }
   }
 
-  /** Writes a value to the entries of [table, query, key] whose key comes after the query. */
-  private static void mask(INDArray tables, double value) {
+  /**
+   * Writes a value to the entries of [table, query, key] whose key comes after the query or is left
+   * behind by its window.
+   */
+  private static void mask(INDArray tables, int window, double value) {
     long queries = tables.size(1);
     long keys = tables.size(2);
     for (long i = 0; i < queries; i++) {
@@ -62,6 +65,12 @@ record Attention(Scratch scratch) {
         tables
             .get(
                 NDArrayIndex.all(), NDArrayIndex.point(i), NDArrayIndex.interval(firstHidden, keys))
+            .assign(value);
+      }
+      int firstSeen = AttentionSpec.firstKey((int) (keys - queries + i), window);
+      if (firstSeen > 0) {
+        tables
+            .get(NDArrayIndex.all(), NDArrayIndex.point(i), NDArrayIndex.interval(0, firstSeen))
             .assign(value);
       }
     }
@@ -123,8 +132,8 @@ record Attention(Scratch scratch) {
         INDArray kept = Formulas.softmax(s).mul(gates(spec.gate(), z, head));
         head.store(product(kept, head.keyHead(spec).wideVectors(v)), out);
         store(Formulas.logSumExp(s), head.part(logSumExp));
-        store(expectedOpen(spec.gate(), z), head.part(expected));
-        store(count(spec.gate(), z), head.part(counts));
+        store(expectedOpen(spec, z), head.part(expected));
+        store(count(spec, z), head.part(counts));
       }
     }
   }
@@ -177,7 +186,7 @@ record Attention(Scratch scratch) {
             INDArray straightThrough = gateSlope(spec.gate(), z, head).add(m);
             INDArray ds =
                 p.mul(straightThrough.mul(g).sub(d))
-                    .add(expectedSlope(spec.gate(), z).mul(head.item(dexpected)));
+                    .add(expectedSlope(spec, z).mul(head.item(dexpected)));
             head.store(product(ds, keys).mul(spec.scale()), dq);
             keyGradient.addi(transposedProduct(ds, queries).mul(spec.scale()));
             valueGradient.addi(transposedProduct(p.mul(m), dy));
@@ -221,10 +230,10 @@ record Attention(Scratch scratch) {
             table.shape());
   }
 
-  /** Scores [query, key], minus infinity where the key comes after the query. */
+  /** Scores [query, key], minus infinity where the query may not see the key. */
   private static INDArray scores(AttentionSpec spec, INDArray q, INDArray k) {
     INDArray s = productTransposed(q, k).mul(spec.scale());
-    mask(s.reshape(1, q.size(0), k.size(0)), Double.NEGATIVE_INFINITY);
+    mask(s.reshape(1, q.size(0), k.size(0)), spec.window(), Double.NEGATIVE_INFINITY);
     return s;
   }
 
@@ -268,39 +277,40 @@ record Attention(Scratch scratch) {
   }
 
   /** Mean over causal pairs of the chance that a gate opens, as [1, 1]. */
-  private static INDArray expectedOpen(Gate gate, INDArray z) {
-    return switch (gate) {
+  private static INDArray expectedOpen(AttentionSpec spec, INDArray z) {
+    return switch (spec.gate()) {
       case Gate.Open() -> Nd4j.ones(DataType.DOUBLE, 1, 1);
-      case Gate.Hard(double bias) -> sigmoid(z).sum(true, 0, 1).div(pairs(z));
-      case Gate.Sampled(double bias, NoiseKey key) -> sigmoid(z).sum(true, 0, 1).div(pairs(z));
+      case Gate.Hard(double bias) -> sigmoid(z).sum(true, 0, 1).div(pairs(spec, z));
+      case Gate.Sampled(double bias, NoiseKey key) ->
+          sigmoid(z).sum(true, 0, 1).div(pairs(spec, z));
     };
   }
 
   /** Derivative of {@link #expectedOpen} with respect to z. */
-  private static INDArray expectedSlope(Gate gate, INDArray z) {
-    return switch (gate) {
+  private static INDArray expectedSlope(AttentionSpec spec, INDArray z) {
+    return switch (spec.gate()) {
       case Gate.Open() -> Nd4j.zeros(DataType.DOUBLE, z.shape());
-      case Gate.Hard(double bias) -> sigmoidSlope(z).div(pairs(z));
-      case Gate.Sampled(double bias, NoiseKey key) -> sigmoidSlope(z).div(pairs(z));
+      case Gate.Hard(double bias) -> sigmoidSlope(z).div(pairs(spec, z));
+      case Gate.Sampled(double bias, NoiseKey key) -> sigmoidSlope(z).div(pairs(spec, z));
     };
   }
 
-  private static double pairs(INDArray z) {
-    return AttentionSpec.causalPairs(z.size(0), z.size(1));
+  private static double pairs(AttentionSpec spec, INDArray z) {
+    return spec.pairs(z.size(0), z.size(1));
   }
 
   /** 1 where a query may see a key, else 0. */
-  private static INDArray causal(INDArray z) {
+  private static INDArray seen(AttentionSpec spec, INDArray z) {
     INDArray ones = Nd4j.ones(DataType.DOUBLE, z.shape());
-    mask(ones.reshape(1, z.size(0), z.size(1)), 0);
+    mask(ones.reshape(1, z.size(0), z.size(1)), spec.window(), 0);
     return ones;
   }
 
   /** The columns of {@link AttentionSpec}, as [1, 4]: gates without noise. */
-  private static INDArray count(Gate gate, INDArray z) {
+  private static INDArray count(AttentionSpec spec, INDArray z) {
     INDArray open =
-        switch (gate) {
-          case Gate.Open() -> causal(z);
+        switch (spec.gate()) {
+          case Gate.Open() -> seen(spec, z);
           case Gate.Hard(double bias) -> isPositive(z);
           case Gate.Sampled(double bias, NoiseKey key) -> isPositive(z);
         };

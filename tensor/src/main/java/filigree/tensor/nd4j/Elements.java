@@ -11,7 +11,9 @@ import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
 import java.util.Arrays;
+import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.ndarray.INDArray;
+import org.nd4j.linalg.ops.transforms.Transforms;
 
 /** Kernels without structure along an axis: maps, broadcasts, sums, products, updates. */
 record Elements(Scratch scratch) {
@@ -102,6 +104,34 @@ record Elements(Scratch scratch) {
     }
     try (var _ = scratch.open()) {
       store(wide(x).mul(alpha), out);
+    }
+  }
+
+  void clip(double limit, Tensor x, Tensor out) {
+    Entry.of("clip").floating("x", x).floating("out", out).shape("out", out, x.shape());
+    if (out.size() == 0) {
+      return;
+    }
+    try (var _ = scratch.open()) {
+      INDArray limited = wide(x);
+      // max and min by comparison: both keep a NaN.
+      store(Transforms.min(Transforms.max(limited, -limit), limit), out);
+    }
+  }
+
+  void clipBackward(double limit, Tensor x, Tensor gradient, Tensor out) {
+    Entry.of("clipBackward")
+        .floating("x", x)
+        .floating("gradient", gradient)
+        .shape("gradient", gradient, x.shape())
+        .floating("out", out)
+        .shape("out", out, x.shape());
+    if (out.size() == 0) {
+      return;
+    }
+    try (var _ = scratch.open()) {
+      INDArray within = Transforms.abs(wide(x)).lte(limit).castTo(DataType.DOUBLE);
+      store(wide(gradient).mul(within), out);
     }
   }
 

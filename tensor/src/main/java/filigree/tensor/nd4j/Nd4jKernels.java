@@ -102,6 +102,16 @@ public final class Nd4jKernels implements Kernels {
   }
 
   @Override
+  public void clip(double limit, Tensor x, Tensor out) {
+    elements.clip(limit, x, out);
+  }
+
+  @Override
+  public void clipBackward(double limit, Tensor x, Tensor gradient, Tensor out) {
+    elements.clipBackward(limit, x, gradient, out);
+  }
+
+  @Override
   public void sumTo(Tensor x, Tensor out) {
     elements.sumTo(x, out);
   }
@@ -143,8 +153,8 @@ public final class Nd4jKernels implements Kernels {
   }
 
   @Override
-  public void maskCausal(Tensor scores, double value) {
-    attention.maskCausal(scores, value);
+  public void maskCausal(Tensor scores, int window, double value) {
+    attention.maskCausal(scores, window, value);
   }
 
   @Override

@@ -41,6 +41,11 @@ class AttentionKernelsTest {
           new Sizes(1, 70, 450, 2, 1, 8),
           new Sizes(1, 5, 1100, 1, 1, 4));
 
+  /**
+   * No window; itself alone; less than a vector; a window that begins inside a vector or a tile.
+   */
+  private static final List<Integer> WINDOWS = List.of(AttentionSpec.ALL_KEYS, 1, 3, 40, 100);
+
   private static final class Case {
     final AttentionSpec spec;
     final Tensor q;
@@ -57,7 +62,12 @@ class AttentionKernelsTest {
     final Tensor dv;
 
     Case(Fixture f, Sizes s, Gate gate, double deviation) {
-      spec = new AttentionSpec(s.heads, s.kvHeads, s.headDim, 1 / Math.sqrt(s.headDim), gate);
+      this(f, s, gate, deviation, AttentionSpec.ALL_KEYS);
+    }
+
+    Case(Fixture f, Sizes s, Gate gate, double deviation, int window) {
+      double scale = 1 / Math.sqrt(s.headDim);
+      spec = new AttentionSpec(s.heads, s.kvHeads, s.headDim, scale, gate, window);
       q = f.spread(deviation, s.batch, s.queries, s.heads, s.headDim);
       k = f.spread(deviation, s.batch, s.keys, s.kvHeads, s.headDim);
       v = f.normal(s.batch, s.keys, s.kvHeads, s.headDim);
@@ -111,11 +121,12 @@ class AttentionKernelsTest {
       int kv = h / (s.heads / s.kvHeads);
       int atQ = ((b * s.queries + i) * s.heads + h) * d;
       Gate gate = c.spec.gate();
-      double pairs = AttentionSpec.causalPairs(s.queries, s.keys);
+      double pairs = c.spec.pairs(s.queries, s.keys);
+      int first = c.spec.firstKey(position);
       int table = b * s.heads + h;
       double[] score = new double[position + 1];
       double max = Double.NEGATIVE_INFINITY;
-      for (int j = 0; j <= position; j++) {
+      for (int j = first; j <= position; j++) {
         int atK = ((b * s.keys + j) * s.kvHeads + kv) * d;
         for (int e = 0; e < d; e++) {
           score[j] += c.q.get(atQ + e) * c.k.get(atK + e) * c.spec.scale();
@@ -123,8 +134,8 @@ class AttentionKernelsTest {
         max = Math.max(max, score[j]);
       }
       double sum = 0;
-      for (double value : score) {
-        sum += Math.exp(value - max);
+      for (int j = first; j <= position; j++) {
+        sum += Math.exp(score[j] - max);
       }
       logSumExp[(b * s.heads + h) * s.queries + i] = max + Math.log(sum);
       double[] p = new double[position + 1];
@@ -133,7 +144,7 @@ class AttentionKernelsTest {
       double[] quiet = new double[position + 1];
       float[] uniforms = new float[4];
       int open = 0;
-      for (int j = 0; j <= position; j++) {
+      for (int j = first; j <= position; j++) {
         p[j] = Math.exp(score[j] - max) / sum;
         double z = score[j] + gate.biasOrZero();
         double noise = 0;
@@ -158,12 +169,12 @@ class AttentionKernelsTest {
       counts[table * 4 + AttentionSpec.EMPTY_ROWS] += open == 0 ? 1 : 0;
       double dotOut = 0;
       for (int e = 0; e < d; e++) {
-        for (int j = 0; j <= position; j++) {
+        for (int j = first; j <= position; j++) {
           out[atQ + e] += p[j] * m[j] * c.v.get(((b * s.keys + j) * s.kvHeads + kv) * d + e);
         }
         dotOut += out[atQ + e] * c.dout.get(atQ + e);
       }
-      for (int j = 0; j <= position; j++) {
+      for (int j = first; j <= position; j++) {
         int atK = ((b * s.keys + j) * s.kvHeads + kv) * d;
         double g = 0;
         for (int e = 0; e < d; e++) {
@@ -186,22 +197,28 @@ class AttentionKernelsTest {
         kernels -> {
           for (Sizes sizes : SIZES) {
             for (Gate gate : GATES) {
-              try (Fixture f = new Fixture()) {
-                Case c = new Case(f, sizes, gate, 1.2);
-                c.run(kernels);
-                Definition d = new Definition(c, sizes);
-                String what = sizes + " " + gate + " " + kernels.description() + " ";
-                assertClose(what + "out", c.out, d.out, 2e-6);
-                assertClose(what + "logSumExp", c.logSumExp, d.logSumExp, 1e-6);
-                assertClose(what + "expected", c.expected, d.expected, 1e-6);
-                assertClose(what + "counts", c.counts, d.counts, 0);
-                assertClose(what + "dq", c.dq, d.dq, 5e-6);
-                assertClose(what + "dk", c.dk, d.dk, 5e-6);
-                assertClose(what + "dv", c.dv, d.dv, 5e-6);
+              for (int window : WINDOWS) {
+                holdToTheDefinition(kernels, sizes, gate, window);
               }
             }
           }
         });
+  }
+
+  private static void holdToTheDefinition(Kernels kernels, Sizes sizes, Gate gate, int window) {
+    try (Fixture f = new Fixture()) {
+      Case c = new Case(f, sizes, gate, 1.2, window);
+      c.run(kernels);
+      Definition d = new Definition(c, sizes);
+      String what = "%s %s window %d %s ".formatted(sizes, gate, window, kernels.description());
+      assertClose(what + "out", c.out, d.out, 2e-6);
+      assertClose(what + "logSumExp", c.logSumExp, d.logSumExp, 1e-6);
+      assertClose(what + "expected", c.expected, d.expected, 1e-6);
+      assertClose(what + "counts", c.counts, d.counts, 0);
+      assertClose(what + "dq", c.dq, d.dq, 5e-6);
+      assertClose(what + "dk", c.dk, d.dk, 5e-6);
+      assertClose(what + "dv", c.dv, d.dv, 5e-6);
+    }
   }
 
   @Test

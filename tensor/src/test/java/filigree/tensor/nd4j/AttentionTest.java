@@ -58,7 +58,7 @@ class AttentionTest {
       logSumExp = new double[batches * heads * queries];
       expected = new double[batches * heads];
       counts = new double[batches * heads * AttentionSpec.COUNTS];
-      double pairs = AttentionSpec.causalPairs(queries, keys);
+      double pairs = spec.pairs(queries, keys);
       float[] four = new float[4];
       for (int b = 0; b < batches; b++) {
         for (int h = 0; h < heads; h++) {
@@ -68,8 +68,9 @@ class AttentionTest {
             int position = keys - queries + i;
             int qAt = ((b * queries + i) * heads + h) * dim;
             double[] s = new double[position + 1];
+            int first = spec.firstKey(position);
             double max = Double.NEGATIVE_INFINITY;
-            for (int j = 0; j <= position; j++) {
+            for (int j = first; j <= position; j++) {
               for (int c = 0; c < dim; c++) {
                 s[j] += q.get(qAt + c) * k.get(((b * keys + j) * spec.kvHeads() + kv) * dim + c);
               }
@@ -77,8 +78,8 @@ class AttentionTest {
               max = Math.max(max, s[j]);
             }
             double sum = 0;
-            for (double score : s) {
-              sum += Math.exp(score - max);
+            for (int j = first; j <= position; j++) {
+              sum += Math.exp(s[j] - max);
             }
             logSumExp[place * queries + i] = max + Math.log(sum);
             double[] p = new double[s.length];
@@ -86,7 +87,7 @@ class AttentionTest {
             double[] slope = new double[s.length];
             double[] expectedSlope = new double[s.length];
             int openKeys = 0;
-            for (int j = 0; j <= position; j++) {
+            for (int j = first; j <= position; j++) {
               p[j] = Math.exp(s[j] - max) / sum;
               double z = s[j] + spec.gate().biasOrZero();
               boolean open = z > 0;
@@ -126,7 +127,7 @@ class AttentionTest {
             for (int c = 0; c < dim; c++) {
               d += dout.get(qAt + c) * (y == null ? out[qAt + c] : y.get(qAt + c));
             }
-            for (int j = 0; j <= position; j++) {
+            for (int j = first; j <= position; j++) {
               int kAt = ((b * keys + j) * spec.kvHeads() + kv) * dim;
               double g = 0;
               for (int c = 0; c < dim; c++) {
@@ -159,11 +160,17 @@ class AttentionTest {
       value = DType.class,
       names = {"F32", "F64"})
   void agreesWithPlainLoops(DType type) {
+    for (int window : new int[] {AttentionSpec.ALL_KEYS, 1, 3}) {
+      agreesWithPlainLoops(type, window);
+    }
+  }
+
+  private static void agreesWithPlainLoops(DType type, int window) {
     for (Gate gate : GATES) {
       for (int[] n : SIZES) {
         for (double spread : new double[] {1, 100}) { // scores to about 1e4
           try (Fixture f = new Fixture(type)) {
-            AttentionSpec spec = new AttentionSpec(n[3], n[4], n[5], 0.7, gate);
+            AttentionSpec spec = new AttentionSpec(n[3], n[4], n[5], 0.7, gate, window);
             Tensor q = f.spread(spread, n[0], n[1], n[3], n[5]);
             Tensor k = f.spread(spread, n[0], n[2], n[4], n[5]);
             Tensor v = f.random(n[0], n[2], n[4], n[5]);
@@ -380,21 +387,25 @@ class AttentionTest {
     try (Fixture f = new Fixture(type)) {
       for (long[] shape : new long[][] {{4, 4}, {2, 3, 5}, {2, 1, 1, 4}, {2, 2, 3, 3}, {1, 1}}) {
         for (double value : new double[] {Double.NEGATIVE_INFINITY, 0}) {
-          Tensor scores = f.random(shape);
-          double[] expected = scores.toDoubles();
-          int keys = scores.shape().length(-1);
-          int queries = scores.shape().length(-2);
-          for (int at = 0; at < expected.length; at++) {
-            if (at % keys > keys - queries + at / keys % queries) {
-              expected[at] = value;
+          for (int window : new int[] {AttentionSpec.ALL_KEYS, 1, 2, 4}) {
+            Tensor scores = f.random(shape);
+            double[] expected = scores.toDoubles();
+            int keys = scores.shape().length(-1);
+            int queries = scores.shape().length(-2);
+            for (int at = 0; at < expected.length; at++) {
+              int position = keys - queries + at / keys % queries;
+              int key = at % keys;
+              if (key > position || key <= (long) position - window) {
+                expected[at] = value;
+              }
             }
+            f.kernels.maskCausal(scores, window, value);
+            assertThat(scores.toDoubles()).isEqualTo(expected);
           }
-          f.kernels.maskCausal(scores, value);
-          assertThat(scores.toDoubles()).isEqualTo(expected);
         }
       }
-      f.kernels.maskCausal(f.out(0, 2, 3), 0);
-      f.kernels.maskCausal(f.out(2, 0, 3), 0);
+      f.kernels.maskCausal(f.out(0, 2, 3), 1, 0);
+      f.kernels.maskCausal(f.out(2, 0, 3), 1, 0);
     }
   }
 

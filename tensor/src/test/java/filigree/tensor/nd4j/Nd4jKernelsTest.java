@@ -57,6 +57,13 @@ class Nd4jKernelsTest {
     calls.put(
         "accumulate", f -> one(f.random(3, 4), y -> f.kernels.accumulate(0.3, f.random(3, 4), y)));
     calls.put("scale", f -> one(f.out(3, 4), out -> f.kernels.scale(0.3, f.random(3, 4), out)));
+    calls.put("clip", f -> one(f.out(3, 4), out -> f.kernels.clip(0.5, f.random(3, 4), out)));
+    calls.put(
+        "clipBackward",
+        f ->
+            one(
+                f.out(3, 4),
+                out -> f.kernels.clipBackward(0.5, f.random(3, 4), f.random(3, 4), out)));
     calls.put("sumTo", f -> one(f.out(4), out -> f.kernels.sumTo(f.random(3, 4), out)));
     calls.put(
         "sumOfSquares",
@@ -91,7 +98,7 @@ class Nd4jKernelsTest {
             one(
                 f.out(3, 4),
                 out -> f.kernels.softmaxBackward(f.random(3, 4), f.random(3, 4), out)));
-    calls.put("maskCausal", f -> one(f.random(4, 4), x -> f.kernels.maskCausal(x, 0.1)));
+    calls.put("maskCausal", f -> one(f.random(4, 4), x -> f.kernels.maskCausal(x, 2, 0.1)));
     calls.put(
         "layerNorm",
         f -> {

@@ -260,7 +260,7 @@ class BadInputTest {
     refused(
         KernelCall.of("maskCausal")
             .changes("scores", d.normal(2, 4, 3))
-            .runs((k, t) -> k.maskCausal(t.of("scores"), 0)),
+            .runs((k, t) -> k.maskCausal(t.of("scores"), 1, 0)),
         "scores");
     refused(
         KernelCall.of("gate")

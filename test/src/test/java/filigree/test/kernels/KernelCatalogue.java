@@ -41,6 +41,8 @@ final class KernelCatalogue {
     out.put("combine", KernelCatalogue::combine);
     out.put("accumulate", KernelCatalogue::accumulate);
     out.put("scale", KernelCatalogue::scale);
+    out.put("clip", KernelCatalogue::clip);
+    out.put("clipBackward", KernelCatalogue::clipBackward);
     out.put("sumTo", KernelCatalogue::sumTo);
     out.put("sumOfSquares", KernelCatalogue::sumOfSquares);
     out.put("matmul", KernelCatalogue::matmul);
@@ -189,6 +191,30 @@ final class KernelCatalogue {
         .mayShare("out", "x")
         .within(ROUNDING, 1e-30)
         .runs((kernels, t) -> kernels.scale(alpha, t.of("x"), t.of("out")));
+  }
+
+  private static KernelCall clip(KernelDraw d) {
+    double limit = d.pick(List.of(0.0, 0.5, 1.0, 8.0));
+    Shape shape = d.shape();
+    return KernelCall.of("clip")
+        .reads("x", d.spread(shape))
+        .writes("out", shape)
+        .mayShare("out", "x")
+        .exactly()
+        .runs((kernels, t) -> kernels.clip(limit, t.of("x"), t.of("out")));
+  }
+
+  private static KernelCall clipBackward(KernelDraw d) {
+    double limit = d.pick(List.of(0.5, 1.0, 8.0));
+    Shape shape = d.shape();
+    return KernelCall.of("clipBackward")
+        .reads("x", d.spread(shape))
+        .reads("gradient", d.normal(shape))
+        .writes("out", shape)
+        .mayShare("out", "gradient")
+        .exactly()
+        .runs(
+            (kernels, t) -> kernels.clipBackward(limit, t.of("x"), t.of("gradient"), t.of("out")));
   }
 
   private static KernelCall adamw(KernelDraw d) {
@@ -460,11 +486,12 @@ final class KernelCatalogue {
     dims[dims.length - 2] = queries;
     dims[dims.length - 1] = keys;
     double value = d.pick(List.of(Double.NEGATIVE_INFINITY, 0.0));
+    int window = anyWindow(d, keys);
     KernelCall call =
         KernelCall.of("maskCausal")
             .changes("scores", d.normal(dims))
             .exactly()
-            .runs((kernels, t) -> kernels.maskCausal(t.of("scores"), value));
+            .runs((kernels, t) -> kernels.maskCausal(t.of("scores"), window, value));
     for (int axis = 0; axis < dims.length; axis++) {
       call.anyLength("scores", axis);
     }
@@ -769,6 +796,11 @@ final class KernelCatalogue {
    */
   private record Attended(AttentionSpec spec, Numbers q, Numbers k, Numbers v, double magnitude) {}
 
+  /** Half the time no window; else from itself alone to more than all keys. */
+  private static int anyWindow(KernelDraw d, int keys) {
+    return d.oneIn(2) ? AttentionSpec.ALL_KEYS : d.between(1, keys + 2);
+  }
+
   private static Attended attended(KernelDraw d) {
     Gate gate = anyGate(d);
     int batch = d.few();
@@ -778,7 +810,9 @@ final class KernelCatalogue {
     int keys = d.lengthOrNone();
     // One query after others, as in decoding; fewer queries than keys; whole sequences; none.
     int queries = d.pick(List.of(Math.min(1, keys), d.between(0, keys), keys, keys));
-    AttentionSpec spec = new AttentionSpec(heads, kvHeads, headDim, 1 / Math.sqrt(headDim), gate);
+    double scale = 1 / Math.sqrt(headDim);
+    AttentionSpec spec =
+        new AttentionSpec(heads, kvHeads, headDim, scale, gate, anyWindow(d, keys));
     double magnitude = d.pick(List.of(1.0, 1.0, 12.0));
     for (int attempt = 0; ; attempt++) {
       Numbers q = d.numbers(Shape.of(batch, queries, heads, headDim), x -> magnitude * x);
@@ -809,7 +843,7 @@ final class KernelCatalogue {
       int query = row / spec.heads() % queries;
       int b = row / spec.heads() / queries;
       int position = keys - queries + query;
-      for (int j = 0; j <= position; j++) {
+      for (int j = spec.firstKey(position); j <= position; j++) {
         int atK =
             ((b * keys + j) * spec.kvHeads() + head / (spec.heads() / spec.kvHeads()))
                 * spec.headDim();
@@ -921,8 +955,10 @@ final class KernelCatalogue {
       int b = row / spec.heads() / queries;
       int position = keys - queries + query;
       int kv = head / (spec.heads() / spec.kvHeads());
+      int first = spec.firstKey(position);
       double[] s = new double[position + 1];
-      for (int j = 0; j <= position; j++) {
+      Arrays.fill(s, 0, first, Double.NEGATIVE_INFINITY);
+      for (int j = first; j <= position; j++) {
         int at = ((b * keys + j) * spec.kvHeads() + kv) * d;
         for (int e = 0; e < d; e++) {
           s[j] += a.q().values()[row * d + e] * a.k().values()[at + e] * spec.scale();
@@ -931,7 +967,7 @@ final class KernelCatalogue {
       double max = DoubleStream.of(s).max().orElseThrow();
       double logSumExp = max + Math.log(DoubleStream.of(s).map(x -> Math.exp(x - max)).sum());
       sums[(b * spec.heads() + head) * queries + query] = (float) logSumExp;
-      for (int j = 0; j <= position; j++) {
+      for (int j = first; j <= position; j++) {
         double z = s[j] + spec.gate().biasOrZero() + noise(spec.gate(), b, head, position, j);
         if (spec.gate() instanceof Gate.Open || z > 0) {
           int at = ((b * keys + j) * spec.kvHeads() + kv) * d;

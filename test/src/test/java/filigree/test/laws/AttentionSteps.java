@@ -33,7 +33,9 @@ final class AttentionSteps {
               new Op.Scale(spec.scale()),
               pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), q, k));
       scores.add(
-          pass.apply(new Op.CausalMask(Double.NEGATIVE_INFINITY), product)); // [batch, 1, q, k]
+          pass.apply(
+              new Op.CausalMask(spec.window(), Double.NEGATIVE_INFINITY),
+              product)); // [batch, 1, q, k]
     }
     Var s = pass.apply(new Op.Concat(1), scores.toArray(Var[]::new));
     Tensor bias = pass.scope().make(Shape.of(), s.value().dtype());
@@ -51,11 +53,13 @@ final class AttentionSteps {
     }
     Var y =
         pass.apply(Op.exchange(4, 1, 2), pass.apply(new Op.Concat(1), outs.toArray(Var[]::new)));
-    Var open = pass.apply(new Op.CausalMask(0), pass.apply(new Op.Map(Elementwise.SIGMOID), z));
+    Var open =
+        pass.apply(
+            new Op.CausalMask(spec.window(), 0), pass.apply(new Op.Map(Elementwise.SIGMOID), z));
     Var sum = pass.apply(new Op.Sum(Shape.of(batch, spec.heads(), 1, 1)), open);
     Var mean =
         pass.apply(
-            new Op.Scale(1.0 / AttentionSpec.causalPairs(queries, keys)),
+            new Op.Scale(1.0 / spec.pairs(queries, keys)),
             pass.apply(new Op.Reshape(Shape.of(batch, spec.heads())), sum));
     return List.of(y, mean);
   }

@@ -99,6 +99,7 @@ final class OpCatalogue {
             "Scale",
             Op.Scale.class,
             d -> new Case(new Op.Scale(d.random().nextGaussian()), List.of(d.normal(3, 5)))));
+    out.add(new Entry("Clip", Op.Clip.class, OpCatalogue::clip));
     for (Transpose ta : Transpose.values()) {
       for (Transpose tb : Transpose.values()) {
         out.add(new Entry("MatMul " + ta + " " + tb, Op.MatMul.class, d -> matmul(ta, tb, d)));
@@ -181,7 +182,9 @@ final class OpCatalogue {
             Op.CausalMask.class,
             d -> {
               int keys = d.between(1, 6);
-              return new Case(new Op.CausalMask(0), List.of(d.normal(2, d.between(1, keys), keys)));
+              return new Case(
+                  new Op.CausalMask(d.between(1, keys), 0),
+                  List.of(d.normal(2, d.between(1, keys), keys)));
             }));
     out.add(
         new Entry(
@@ -267,6 +270,18 @@ final class OpCatalogue {
         List.of(d.of(Shape.of(pair[0]), Elementwise.Domain.REAL), d.of(Shape.of(pair[1]), right)));
   }
 
+  /** Elements on both sides of the limit, none so near that a difference would straddle it. */
+  private static Case clip(Draw d) {
+    double limit = 0.7;
+    double[] values = new double[15];
+    for (int i = 0; i < values.length; i++) {
+      double x = d.random().nextGaussian();
+      values[i] = Math.abs(Math.abs(x) - limit) < 0.01 ? 0 : x;
+    }
+    return new Case(
+        new Op.Clip(limit), List.of(Tensor.of(d.memory(), DType.F64, Shape.of(3, 5), values)));
+  }
+
   private static Case matmul(Transpose ta, Transpose tb, Draw d) {
     int m = d.between(1, 9);
     int n = d.between(1, 9);
@@ -313,7 +328,9 @@ final class OpCatalogue {
     int headDim = d.between(1, 6);
     int keys = d.between(1, 9);
     int queries = d.between(1, keys);
-    AttentionSpec spec = new AttentionSpec(heads, kvHeads, headDim, 1 / Math.sqrt(headDim), gate);
+    int window = d.between(0, 1) == 0 ? AttentionSpec.ALL_KEYS : d.between(1, keys);
+    double scale = 1 / Math.sqrt(headDim);
+    AttentionSpec spec = new AttentionSpec(heads, kvHeads, headDim, scale, gate, window);
     return new Case(
         new Op.Attention(spec),
         List.of(

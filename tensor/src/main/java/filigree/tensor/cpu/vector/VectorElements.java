@@ -197,6 +197,28 @@ final class VectorElements implements ElementLanes {
   }
 
   @Override
+  public void clip(float limit, long x, long out, int n) {
+    int i = 0;
+    for (; i < SPECIES.loopBound(n); i += LANES, x += BYTES, out += BYTES) {
+      store(load(x).max(-limit).min(limit), out);
+    }
+    if (i < n) {
+      VectorMask<Float> mask = first(n - i);
+      store(load(x, mask).max(-limit).min(limit), out, mask);
+    }
+  }
+
+  @Override
+  public void clipBackward(float limit, long x, long gradient, long out, int n) {
+    int whole = SPECIES.loopBound(n);
+    for (int i = 0; i < whole; i += LANES, x += BYTES, gradient += BYTES, out += BYTES) {
+      VectorMask<Float> within = load(x).abs().compare(VectorOperators.LE, limit);
+      store(Vectors.ZERO.blend(load(gradient), within), out);
+    }
+    rest.clipBackward(limit, x, gradient, out, n - whole);
+  }
+
+  @Override
   public void axpy(float alpha, long x, long y, int n) {
     int i = 0;
     for (; i < SPECIES.loopBound(n); i += LANES, x += BYTES, y += BYTES) {
