@@ -420,7 +420,7 @@ public final class Sparsifier implements AutoCloseable {
       return new Taken(
           ceValue,
           expected,
-          open / (rows * AttentionSpec.causalPairs(time, time)),
+          open / (rows * student.config().attention().pairs(time)),
           open / (rows * time),
           beta,
           norm);

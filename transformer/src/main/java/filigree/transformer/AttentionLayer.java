@@ -23,7 +23,7 @@ final class AttentionLayer {
   /**
    * What attention returns.
    *
-   * @param out [batch, time, width]
+   * @param out [batch, time, width], not yet normed or named
    * @param expected [batch, heads]
    * @param counts [batch, heads, 4]
    */
@@ -32,34 +32,42 @@ final class AttentionLayer {
   private final ModelConfig.Attention sizes;
   private final Sites.Block sites;
   private final int layer;
-  private final Optional<Transformer.RotaryTable> rotary;
+  private final Optional<Tables.Rotary> rotary;
+  private final Optional<Norm> queryNorm;
+  private final Optional<Norm> keyNorm;
   private final Transformer.Linear query;
   private final Transformer.Linear key;
   private final Transformer.Linear value;
   private final Transformer.Linear output;
 
   AttentionLayer(
-      ModelConfig config,
-      Parameters parameters,
-      Sites.Block sites,
-      int layer,
-      Optional<Transformer.RotaryTable> rotary) {
+      ModelConfig config, Parameters parameters, Sites.Block sites, int layer, Tables tables) {
     String name = "blocks." + layer + ".attn.";
     this.sizes = config.attention();
     this.sites = sites;
     this.layer = layer;
-    this.rotary = rotary;
+    this.rotary = tables.rotary();
     this.query = Transformer.Linear.of(parameters, name + "q", sizes.bias());
     this.key = Transformer.Linear.of(parameters, name + "k", sizes.bias());
     this.value = Transformer.Linear.of(parameters, name + "v", sizes.bias());
-    this.output = Transformer.Linear.of(parameters, name + "o", sizes.bias());
+    this.output = Transformer.Linear.of(parameters, name + "o", sizes.outputBias());
+    boolean normed = sizes.qkNorm() != ModelConfig.QkNorm.ABSENT;
+    double epsilon = config.norm().epsilon();
+    this.queryNorm = normed ? norm(parameters, name + "qnorm", epsilon) : Optional.empty();
+    this.keyNorm = normed ? norm(parameters, name + "knorm", epsilon) : Optional.empty();
   }
 
   Output forward(Pass pass, Var x, Gates gates, Optional<KeyValueCache> cache) {
     int offset = cache.map(KeyValueCache::length).orElse(0);
-    Var q = pass.at(sites.q, heads(pass, query.forward(pass, x), sizes.heads()));
-    Var k = pass.at(sites.k, heads(pass, key.forward(pass, x), sizes.kvHeads()));
-    Var v = pass.at(sites.v, heads(pass, value.forward(pass, x), sizes.kvHeads()));
+    Var q = pass.at(sites.q, heads(pass, clipped(pass, query.forward(pass, x)), sizes.heads()));
+    Var k = pass.at(sites.k, heads(pass, clipped(pass, key.forward(pass, x)), sizes.kvHeads()));
+    Var v = pass.at(sites.v, heads(pass, clipped(pass, value.forward(pass, x)), sizes.kvHeads()));
+    if (queryNorm.isPresent()) {
+      q = normed(pass, q, queryNorm.get(), sites.normQ);
+    }
+    if (keyNorm.isPresent()) {
+      k = normed(pass, k, keyNorm.get(), sites.normK);
+    }
     if (rotary.isPresent()) {
       q = pass.at(sites.rotQ, rotate(pass, q, rotary.get(), offset));
       k = pass.at(sites.rotK, rotate(pass, k, rotary.get(), offset));
@@ -75,7 +83,8 @@ final class AttentionLayer {
             sizes.kvHeads(),
             sizes.headDim(),
             1 / Math.sqrt(sizes.headDim()),
-            gates.of(layer));
+            gates.of(layer),
+            sizes.windowOrAll());
     List<Var> attended =
         somebodyLooks(pass)
             ? stepByStep(pass, spec, q, k, v)
@@ -84,7 +93,7 @@ final class AttentionLayer {
     Shape merged =
         Shape.of(z.shape().dim(0), z.shape().dim(1), (long) sizes.heads() * sizes.headDim());
     Var out = output.forward(pass, pass.apply(new Op.Reshape(merged), z));
-    return new Output(pass.at(sites.attnOut, out), attended.get(1), attended.get(2));
+    return new Output(out, attended.get(1), attended.get(2));
   }
 
   private boolean somebodyLooks(Pass pass) {
@@ -100,7 +109,30 @@ final class AttentionLayer {
         new Op.Reshape(Shape.of(x.shape().dim(0), x.shape().dim(1), heads, sizes.headDim())), x);
   }
 
-  private static Var rotate(Pass pass, Var x, Transformer.RotaryTable table, int offset) {
+  private static Optional<Norm> norm(Parameters parameters, String name, double epsilon) {
+    return Optional.of(new Norm.Rms(epsilon, parameters.get(name + ".weight")));
+  }
+
+  private Var clipped(Pass pass, Var x) {
+    return sizes.clip().isPresent() ? pass.apply(new Op.Clip(sizes.clip().getAsDouble()), x) : x;
+  }
+
+  /** [batch, time, heads, headDim], normed head by head or all heads as one vector. */
+  private Var normed(Pass pass, Var x, Norm norm, Sites.Norm names) {
+    return switch (sizes.qkNorm()) {
+      case ABSENT -> x;
+      case PER_HEAD -> norm.forward(pass, x, names);
+      case WHOLE -> {
+        Shape shape = x.shape();
+        long width = shape.dim(2) * shape.dim(3);
+        Shape whole = Shape.of(shape.dim(0), shape.dim(1), width);
+        Var y = norm.forward(pass, pass.apply(new Op.Reshape(whole), x), names);
+        yield pass.apply(new Op.Reshape(shape), y);
+      }
+    };
+  }
+
+  private static Var rotate(Pass pass, Var x, Tables.Rotary table, int offset) {
     return pass.apply(
         new Op.Rotary(offset), x, pass.constant(table.cos()), pass.constant(table.sin()));
   }

@@ -17,27 +17,24 @@ final class Block {
    */
   record Output(Var residual, Var expected, Var counts) {}
 
+  private final ModelConfig.Residual residual;
   private final ModelConfig.Mlp mlp;
   private final Sites.Block sites;
-  private final Transformer.Norm norm1;
+  private final Norm norm1;
   private final AttentionLayer attention;
-  private final Transformer.Norm norm2;
+  private final Norm norm2;
   private final Optional<Transformer.Linear> gate;
   private final Transformer.Linear up;
   private final Transformer.Linear down;
 
-  Block(
-      ModelConfig config,
-      Parameters parameters,
-      Sites.Block sites,
-      int layer,
-      Optional<Transformer.RotaryTable> rotary) {
+  Block(ModelConfig config, Parameters parameters, Sites.Block sites, int layer, Tables tables) {
     String name = "blocks." + layer + ".";
+    this.residual = config.residual();
     this.mlp = config.mlp();
     this.sites = sites;
-    this.norm1 = Transformer.Norm.of(config, parameters, name + "norm1");
-    this.attention = new AttentionLayer(config, parameters, sites, layer, rotary);
-    this.norm2 = Transformer.Norm.of(config, parameters, name + "norm2");
+    this.norm1 = Norm.of(config.norm(), parameters, name + "norm1", tables);
+    this.attention = new AttentionLayer(config, parameters, sites, layer, tables);
+    this.norm2 = Norm.of(config.norm(), parameters, name + "norm2", tables);
     this.gate =
         mlp.kind() == ModelConfig.MlpKind.GATED
             ? Optional.of(Transformer.Linear.of(parameters, name + "mlp.gate", mlp.bias()))
@@ -48,11 +45,39 @@ final class Block {
 
   Output forward(Pass pass, Var x, Gates gates, Optional<KeyValueCache> cache) {
     Var before = pass.at(sites.residPre, x);
-    Var normalized = pass.at(sites.normalized1, norm1.forward(pass, before));
-    AttentionLayer.Output attended = attention.forward(pass, normalized, gates, cache);
-    Var middle = pass.at(sites.residMid, add(pass, before, attended.out()));
-    Var inner = pass.at(sites.normalized2, norm2.forward(pass, middle));
-    Var after = pass.at(sites.residPost, add(pass, middle, mlp(pass, inner)));
+    return switch (residual) {
+      case PRE_NORM -> {
+        Var read = norm1.forward(pass, before, sites.norm1);
+        AttentionLayer.Output attended = attention.forward(pass, read, gates, cache);
+        Var middle = middle(pass, before, pass.at(sites.attnOut, attended.out()));
+        Var written = mlp(pass, norm2.forward(pass, middle, sites.norm2));
+        yield output(pass, middle, pass.at(sites.mlpOut, written), attended);
+      }
+      case POST_NORM -> {
+        AttentionLayer.Output attended = attention.forward(pass, before, gates, cache);
+        Var raw = pass.at(sites.attnWritten, attended.out());
+        Var normed = norm1.forward(pass, raw, sites.norm1);
+        Var middle = middle(pass, before, pass.at(sites.attnOut, normed));
+        Var rawMlp = pass.at(sites.mlpWritten, mlp(pass, middle));
+        Var written = norm2.forward(pass, rawMlp, sites.norm2);
+        yield output(pass, middle, pass.at(sites.mlpOut, written), attended);
+      }
+      case PARALLEL -> {
+        Var read = norm1.forward(pass, before, sites.norm1);
+        AttentionLayer.Output attended = attention.forward(pass, read, gates, cache);
+        Var middle = add(pass, before, pass.at(sites.attnOut, attended.out()));
+        Var written = mlp(pass, norm2.forward(pass, before, sites.norm2));
+        yield output(pass, middle, pass.at(sites.mlpOut, written), attended);
+      }
+    };
+  }
+
+  private Var middle(Pass pass, Var before, Var attended) {
+    return pass.at(sites.residMid, add(pass, before, attended));
+  }
+
+  private Output output(Pass pass, Var middle, Var written, AttentionLayer.Output attended) {
+    Var after = pass.at(sites.residPost, add(pass, middle, written));
     return new Output(after, attended.expected(), attended.counts());
   }
 
@@ -70,7 +95,7 @@ final class Block {
       Var pre = pass.at(sites.pre, up.forward(pass, x));
       post = pass.apply(new Op.Map(mlp.activation()), pre);
     }
-    return pass.at(sites.mlpOut, down.forward(pass, pass.at(sites.post, post)));
+    return down.forward(pass, pass.at(sites.post, post));
   }
 
   private static Var add(Pass pass, Var a, Var b) {

@@ -35,6 +35,7 @@ public record Evaluation(
 
   /** Adds up what runs report. */
   public static final class Counter {
+    private final ModelConfig.Attention attention;
     private final double[][] openByHead;
     private double nats;
     private long tokens;
@@ -51,6 +52,7 @@ public record Evaluation(
      * @param config the model
      */
     public Counter(ModelConfig config) {
+      attention = config.attention();
       openByHead = new double[config.sizes().layers()][config.attention().heads()];
     }
 
@@ -75,7 +77,7 @@ public record Evaluation(
      * @param time tokens of each
      */
     public void addEdges(Transformer.Output output, long batch, long time) {
-      long pairsPerHead = AttentionSpec.causalPairs(time, time);
+      long pairsPerHead = attention.pairs(time);
       for (int layer = 0; layer < openByHead.length; layer++) {
         Tensor counts = output.counts().get(layer).value();
         Tensor shares = output.expected().get(layer).value();

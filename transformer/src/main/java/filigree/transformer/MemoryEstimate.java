@@ -27,12 +27,20 @@ public record MemoryEstimate(long weightBytes, long forwardBytes, int batch, int
     long mlp = config.mlp().width();
     boolean rotary = config.positions() instanceof ModelConfig.Positions.Rotary;
     boolean attentionBias = config.attention().bias() == ModelConfig.Bias.PRESENT;
+    boolean outputBias = config.attention().outputBias() == ModelConfig.Bias.PRESENT;
     boolean mlpBias = config.mlp().bias() == ModelConfig.Bias.PRESENT;
 
     // A linear map with a bias makes two tensors: the product and the sum.
-    long attention = (queries + 2 * keys + width) * (attentionBias ? 2 : 1) + queries;
+    long attention =
+        (queries + 2 * keys) * (attentionBias ? 2 : 1) + width * (outputBias ? 2 : 1) + queries;
     if (rotary) {
       attention += queries + keys;
+    }
+    if (config.attention().qkNorm() != ModelConfig.QkNorm.ABSENT) {
+      attention += queries + keys;
+    }
+    if (config.attention().clip().isPresent()) {
+      attention += queries + 2 * keys;
     }
     long inner =
         config.mlp().kind() == ModelConfig.MlpKind.GATED

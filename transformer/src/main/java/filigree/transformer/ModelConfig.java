@@ -1,23 +1,34 @@
 package filigree.transformer;
 
+import filigree.tensor.AttentionSpec;
 import filigree.tensor.Elementwise;
+import filigree.tensor.Gate;
 import filigree.tensor.Shape;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalDouble;
+import java.util.OptionalInt;
 
 /**
  * Everything that distinguishes one decoder-only transformer from another. A family such as GPT-2
  * or Llama is a translation of its config.json into this record, not a model of its own.
  *
  * @param sizes vocabulary, context, layers and width
- * @param norm the normalisation before attention, before the MLP and before the head
+ * @param residual how attention and MLP read and write the residual stream, and where norms stand
+ * @param norm the normalisation of the residual stream
  * @param positions how positions enter
  * @param attention heads and biases
  * @param mlp the MLP
  * @param head where the output matrix comes from
  */
 public record ModelConfig(
-    Sizes sizes, Norm norm, Positions positions, Attention attention, Mlp mlp, Head head) {
+    Sizes sizes,
+    Residual residual,
+    Norm norm,
+    Positions positions,
+    Attention attention,
+    Mlp mlp,
+    Head head) {
 
   /**
    * The main sizes.
@@ -37,10 +48,22 @@ public record ModelConfig(
     }
   }
 
+  /** How a block's two parts read and write the residual stream x. */
+  public enum Residual {
+    /** {@code x += attention(norm1(x)); x += mlp(norm2(x))} (arXiv 2002.04745). */
+    PRE_NORM,
+    /** {@code x += norm1(attention(x)); x += norm2(mlp(x))}, as OLMo-2 (arXiv 2501.00656). */
+    POST_NORM,
+    /** {@code x += attention(norm1(x)) + mlp(norm2(x))}, as GPT-NeoX (arXiv 2204.06745). */
+    PARALLEL
+  }
+
   /** Which normalisation. */
   public enum NormKind {
     /** Mean and variance, with weight and bias (arXiv 1607.06450). */
     LAYER,
+    /** Mean and variance, nothing learned, as OLMo (arXiv 2402.00838). */
+    LAYER_WITHOUT_WEIGHTS,
     /** Root mean square, with weight (arXiv 1910.07467). */
     RMS
   }
@@ -70,13 +93,40 @@ public record ModelConfig(
      * checkpoints.
      *
      * @param theta base of the wavelengths, usually 10,000
+     * @param fraction share of a head's elements that are rotated, from the first on
+     * @param scaling how the wavelengths are stretched
      */
-    record Rotary(double theta) implements Positions {
-      /** Checks that theta is positive. */
+    record Rotary(double theta, double fraction, RotaryScaling scaling) implements Positions {
+      /** Checks the numbers. */
       public Rotary {
         if (!(theta > 0)) {
           throw new ModelException("rotary: theta is " + theta + ", expected more than 0");
         }
+        if (!(fraction > 0) || fraction > 1) {
+          throw new ModelException(
+              "rotary: the rotated fraction is "
+                  + fraction
+                  + ", expected more than 0 and at most 1");
+        }
+      }
+
+      /**
+       * Rotary positions over whole heads, not scaled.
+       *
+       * @param theta base of the wavelengths
+       */
+      public Rotary(double theta) {
+        this(theta, 1, new RotaryScaling.None());
+      }
+
+      /**
+       * Counts the elements of a head that are rotated.
+       *
+       * @param headDim length of one head's vectors
+       * @return twice the number of pairs, where the configuration is valid
+       */
+      public int rotated(int headDim) {
+        return (int) (headDim * fraction);
       }
     }
   }
@@ -89,15 +139,57 @@ public record ModelConfig(
     PRESENT
   }
 
+  /** Root mean square normalisation of queries and keys, before rotation (arXiv 2010.04245). */
+  public enum QkNorm {
+    /** None. */
+    ABSENT,
+    /** Each head's vector on its own; one weight [headDim] for all heads, as Qwen3. */
+    PER_HEAD,
+    /** All heads' vectors as one, as OLMo-2. */
+    WHOLE
+  }
+
   /**
-   * Attention sizes.
+   * Attention.
    *
    * @param heads query heads
    * @param kvHeads key and value heads; divides heads
    * @param headDim length of one head's vectors
-   * @param bias of the query, key, value and output maps
+   * @param bias of the query, key and value maps
+   * @param outputBias of the output map
+   * @param qkNorm normalisation of queries and keys
+   * @param clip limit of the elements of queries, keys and values, or empty
+   * @param window how many keys a query sees, itself among them, or empty for all before it
    */
-  public record Attention(int heads, int kvHeads, int headDim, Bias bias) {
+  public record Attention(
+      int heads,
+      int kvHeads,
+      int headDim,
+      Bias bias,
+      Bias outputBias,
+      QkNorm qkNorm,
+      OptionalDouble clip,
+      OptionalInt window) {
+    /**
+     * Attention without norms, clip and window.
+     *
+     * @param heads query heads
+     * @param kvHeads key and value heads
+     * @param headDim length of one head's vectors
+     * @param bias of all four maps
+     */
+    public Attention(int heads, int kvHeads, int headDim, Bias bias) {
+      this(
+          heads,
+          kvHeads,
+          headDim,
+          bias,
+          bias,
+          QkNorm.ABSENT,
+          OptionalDouble.empty(),
+          OptionalInt.empty());
+    }
+
     /** Checks the sizes. */
     public Attention {
       requirePositive("heads", heads);
@@ -108,6 +200,31 @@ public record ModelConfig(
             "attention: %d heads are not a multiple of %d key-value heads"
                 .formatted(heads, kvHeads));
       }
+      window.ifPresent(keys -> requirePositive("attention window", keys));
+      if (clip.isPresent() && !(clip.getAsDouble() > 0)) {
+        throw new ModelException(
+            "attention: clip is " + clip.getAsDouble() + ", expected more than 0");
+      }
+    }
+
+    /**
+     * Tells an attention kernel the window.
+     *
+     * @return how many keys a query sees at most, {@link AttentionSpec#ALL_KEYS} without a window
+     */
+    public int windowOrAll() {
+      return window.orElse(AttentionSpec.ALL_KEYS);
+    }
+
+    /**
+     * Counts what one head may attend to in one sequence.
+     *
+     * @param time tokens of the sequence
+     * @return pairs of a query and a key that it sees
+     */
+    public long pairs(long time) {
+      double scale = 1; // not part of the count
+      return new AttentionSpec(1, 1, 1, scale, Gate.open(), windowOrAll()).pairs(time, time);
     }
   }
 
@@ -152,10 +269,29 @@ public record ModelConfig(
 
   /** Checks what the parts must agree on. */
   public ModelConfig {
-    if (positions instanceof Positions.Rotary && attention.headDim() % 2 != 0) {
-      throw new ModelException(
-          "rotary positions need an even head length, found " + attention.headDim());
+    if (positions instanceof Positions.Rotary rotary) {
+      int rotated = rotary.rotated(attention.headDim());
+      if (rotated < 2 || rotated % 2 != 0) {
+        throw new ModelException(
+            "rotary positions need an even head length, found %d rotated elements of %d"
+                .formatted(rotated, attention.headDim()));
+      }
     }
+  }
+
+  /**
+   * A model whose norms stand before attention and MLP, one after the other.
+   *
+   * @param sizes vocabulary, context, layers and width
+   * @param norm the normalisation
+   * @param positions how positions enter
+   * @param attention heads and biases
+   * @param mlp the MLP
+   * @param head where the output matrix comes from
+   */
+  public ModelConfig(
+      Sizes sizes, Norm norm, Positions positions, Attention attention, Mlp mlp, Head head) {
+    this(sizes, Residual.PRE_NORM, norm, positions, attention, mlp, head);
   }
 
   /**
@@ -164,10 +300,12 @@ public record ModelConfig(
    * <pre>
    *   embed.weight                      [vocabulary, width]
    *   positions.weight                  [context, width]            learned positions only
-   *   blocks.N.norm1.weight, .bias      [width]                     bias with layer norm only
+   *   blocks.N.norm1.weight, .bias      [width]                     as the kind of norm has them
    *   blocks.N.attn.q.weight, .bias     [heads headDim, width], [heads headDim]
    *   blocks.N.attn.k.weight, .bias     [kvHeads headDim, width], [kvHeads headDim]
    *   blocks.N.attn.v.weight, .bias     like k
+   *   blocks.N.attn.qnorm.weight        [headDim] or [heads headDim]      where queries are normed
+   *   blocks.N.attn.knorm.weight        [headDim] or [kvHeads headDim]
    *   blocks.N.attn.o.weight, .bias     [width, heads headDim], [width]
    *   blocks.N.norm2.weight, .bias      [width]
    *   blocks.N.mlp.gate.weight, .bias   [mlp width, width], [mlp width]    gated only
@@ -194,7 +332,12 @@ public record ModelConfig(
       addLinear(out, block + "attn.q", queries, width, attention.bias());
       addLinear(out, block + "attn.k", keys, width, attention.bias());
       addLinear(out, block + "attn.v", keys, width, attention.bias());
-      addLinear(out, block + "attn.o", width, queries, attention.bias());
+      switch (attention.qkNorm()) {
+        case ABSENT -> {}
+        case PER_HEAD -> addQkNorm(out, block, attention.headDim(), attention.headDim());
+        case WHOLE -> addQkNorm(out, block, queries, keys);
+      }
+      addLinear(out, block + "attn.o", width, queries, attention.outputBias());
       addNorm(out, block + "norm2");
       if (mlp.kind() == MlpKind.GATED) {
         addLinear(out, block + "mlp.gate", mlp.width(), width, mlp.bias());
@@ -219,10 +362,20 @@ public record ModelConfig(
   }
 
   private void addNorm(List<ParameterSpec> out, String name) {
-    out.add(new ParameterSpec(name + ".weight", Shape.of(sizes.width())));
-    if (norm.kind() == NormKind.LAYER) {
-      out.add(new ParameterSpec(name + ".bias", Shape.of(sizes.width())));
+    Shape shape = Shape.of(sizes.width());
+    switch (norm.kind()) {
+      case LAYER -> {
+        out.add(new ParameterSpec(name + ".weight", shape));
+        out.add(new ParameterSpec(name + ".bias", shape));
+      }
+      case LAYER_WITHOUT_WEIGHTS -> {}
+      case RMS -> out.add(new ParameterSpec(name + ".weight", shape));
     }
+  }
+
+  private static void addQkNorm(List<ParameterSpec> out, String block, int queries, int keys) {
+    out.add(new ParameterSpec(block + "attn.qnorm.weight", Shape.of(queries)));
+    out.add(new ParameterSpec(block + "attn.knorm.weight", Shape.of(keys)));
   }
 
   private static void addLinear(List<ParameterSpec> out, String name, int to, int from, Bias bias) {

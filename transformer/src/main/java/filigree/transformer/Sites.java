@@ -6,13 +6,33 @@ import java.util.List;
 
 /** The named values of one model, made once so that naming a value costs nothing. */
 final class Sites {
+  /** The named values of one normalisation. */
+  static final class Norm {
+    /** What rows are divided by: {@code sqrt(variance + epsilon)}, [..., 1]. */
+    final Site scale;
+
+    /** The result, weight and bias included. */
+    final Site normalized;
+
+    Norm(String name) {
+      scale = new Site(name + ".hook_scale");
+      normalized = new Site(name + ".hook_normalized");
+    }
+
+    List<Site> all() {
+      return List.of(scale, normalized);
+    }
+  }
+
   /** The named values of one block. */
   static final class Block {
     final Site residPre;
-    final Site normalized1;
+    final Norm norm1;
     final Site q;
     final Site k;
     final Site v;
+    final Norm normQ;
+    final Norm normK;
     final Site rotQ;
     final Site rotK;
     final Site scores;
@@ -20,22 +40,26 @@ final class Sites {
     final Site gate;
     final Site pattern;
     final Site z;
+    final Site attnWritten;
     final Site attnOut;
     final Site residMid;
-    final Site normalized2;
+    final Norm norm2;
     final Site pre;
     final Site preLinear;
     final Site post;
+    final Site mlpWritten;
     final Site mlpOut;
     final Site residPost;
 
     Block(int layer) {
       String block = "blocks." + layer + ".";
       residPre = new Site(block + "hook_resid_pre");
-      normalized1 = new Site(block + "ln1.hook_normalized");
+      norm1 = new Norm(block + "ln1");
       q = new Site(block + "attn.hook_q");
       k = new Site(block + "attn.hook_k");
       v = new Site(block + "attn.hook_v");
+      normQ = new Norm(block + "attn.q_norm");
+      normK = new Norm(block + "attn.k_norm");
       rotQ = new Site(block + "attn.hook_rot_q");
       rotK = new Site(block + "attn.hook_rot_k");
       scores = new Site(block + "attn.hook_attn_scores");
@@ -43,12 +67,14 @@ final class Sites {
       gate = new Site(block + "attn.hook_gate");
       pattern = new Site(block + "attn.hook_pattern");
       z = new Site(block + "attn.hook_z");
+      attnWritten = new Site(block + "attn.hook_out"); // before a norm that stands behind
       attnOut = new Site(block + "hook_attn_out");
       residMid = new Site(block + "hook_resid_mid");
-      normalized2 = new Site(block + "ln2.hook_normalized");
+      norm2 = new Norm(block + "ln2");
       pre = new Site(block + "mlp.hook_pre");
       preLinear = new Site(block + "mlp.hook_pre_linear");
       post = new Site(block + "mlp.hook_post");
+      mlpWritten = new Site(block + "mlp.hook_out");
       mlpOut = new Site(block + "hook_mlp_out");
       residPost = new Site(block + "hook_resid_post");
     }
@@ -56,7 +82,7 @@ final class Sites {
 
   final Site embed = new Site("hook_embed");
   final Site positions = new Site("hook_pos_embed");
-  final Site normalized = new Site("ln_final.hook_normalized");
+  final Norm norm = new Norm("ln_final");
   final Site logits = new Site("hook_logits");
   final List<Block> blocks = new ArrayList<>();
 
@@ -72,22 +98,60 @@ final class Sites {
     if (config.positions() instanceof ModelConfig.Positions.Learned) {
       out.add(positions);
     }
-    boolean rotary = config.positions() instanceof ModelConfig.Positions.Rotary;
-    boolean gated = config.mlp().kind() == ModelConfig.MlpKind.GATED;
     for (Block block : blocks) {
-      out.addAll(List.of(block.residPre, block.normalized1, block.q, block.k, block.v));
-      if (rotary) {
-        out.addAll(List.of(block.rotQ, block.rotK));
+      out.add(block.residPre);
+      switch (config.residual()) {
+        case PRE_NORM -> {
+          out.addAll(block.norm1.all());
+          addAttention(out, config, block);
+          out.addAll(List.of(block.attnOut, block.residMid));
+          out.addAll(block.norm2.all());
+          addMlp(out, config, block);
+          out.add(block.mlpOut);
+        }
+        case POST_NORM -> {
+          addAttention(out, config, block);
+          out.add(block.attnWritten);
+          out.addAll(block.norm1.all());
+          out.addAll(List.of(block.attnOut, block.residMid));
+          addMlp(out, config, block);
+          out.add(block.mlpWritten);
+          out.addAll(block.norm2.all());
+          out.add(block.mlpOut);
+        }
+        case PARALLEL -> {
+          out.addAll(block.norm1.all());
+          addAttention(out, config, block);
+          out.add(block.attnOut);
+          out.addAll(block.norm2.all());
+          addMlp(out, config, block);
+          out.add(block.mlpOut);
+        }
       }
-      out.addAll(List.of(block.scores, block.gateLogits, block.gate, block.pattern, block.z));
-      out.addAll(List.of(block.attnOut, block.residMid, block.normalized2, block.pre));
-      if (gated) {
-        out.add(block.preLinear);
-      }
-      out.addAll(List.of(block.post, block.mlpOut, block.residPost));
+      out.add(block.residPost);
     }
-    out.add(normalized);
+    out.addAll(norm.all());
     out.add(logits);
     return out;
+  }
+
+  private static void addAttention(List<Site> out, ModelConfig config, Block block) {
+    out.addAll(List.of(block.q, block.k, block.v));
+    if (config.attention().qkNorm() != ModelConfig.QkNorm.ABSENT) {
+      out.addAll(block.normQ.all());
+      out.addAll(block.normK.all());
+    }
+    if (config.positions() instanceof ModelConfig.Positions.Rotary) {
+      out.addAll(List.of(block.rotQ, block.rotK));
+    }
+    out.addAll(List.of(block.scores, block.pattern, block.gateLogits, block.gate, block.z));
+  }
+
+  private static void addMlp(List<Site> out, ModelConfig config, Block block) {
+    out.add(block.pre);
+    if (config.mlp().kind() == ModelConfig.MlpKind.GATED) {
+      out.add(block.preLinear);
+    }
+    out.add(block.post);
   }
 }

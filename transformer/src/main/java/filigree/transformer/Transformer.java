@@ -63,28 +63,23 @@ public final class Transformer {
   private final Sites sites;
   private final List<Block> blocks = new ArrayList<>();
   private final Norm norm;
-  private final Optional<RotaryTable> rotary;
 
   /**
    * Assembles a model.
    *
    * @param config its description
    * @param parameters its weights, all of one computing type
-   * @param memory owns the tables that the model makes (rotary angles)
+   * @param memory owns the tables that the model makes (rotary angles, ones and zeros)
    */
   public Transformer(ModelConfig config, Parameters parameters, Memory memory) {
     this.config = config;
     this.parameters = parameters;
     this.sites = new Sites(config.sizes().layers());
-    this.rotary =
-        config.positions() instanceof ModelConfig.Positions.Rotary(double theta)
-            ? Optional.of(
-                RotaryTable.of(config, theta, parameters.get("embed.weight").value(), memory))
-            : Optional.empty();
+    Tables tables = Tables.of(config, parameters.get("embed.weight").value(), memory);
     for (int layer = 0; layer < config.sizes().layers(); layer++) {
-      blocks.add(new Block(config, parameters, sites.blocks.get(layer), layer, rotary));
+      blocks.add(new Block(config, parameters, sites.blocks.get(layer), layer, tables));
     }
-    this.norm = Norm.of(config, parameters, "norm");
+    this.norm = Norm.of(config.norm(), parameters, "norm", tables);
   }
 
   /**
@@ -174,7 +169,7 @@ public final class Transformer {
     if (wanted == Logits.LAST && time > 1) {
       x = pass.apply(new Op.Slice(1, time - 1, time), x);
     }
-    x = pass.at(sites.normalized, norm.forward(pass, x));
+    x = norm.forward(pass, x, sites.norm);
     Var head =
         config.head() == ModelConfig.Head.TIED
             ? embedding
@@ -243,47 +238,6 @@ public final class Transformer {
       return bias.isPresent()
           ? pass.apply(map, x, pass.param(weight), pass.param(bias.get()))
           : pass.apply(map, x, pass.param(weight));
-    }
-  }
-
-  /** A normalisation with its weights. */
-  record Norm(ModelConfig.Norm settings, Param weight, Optional<Param> bias) {
-    static Norm of(ModelConfig config, Parameters parameters, String name) {
-      return new Norm(
-          config.norm(),
-          parameters.get(name + ".weight"),
-          config.norm().kind() == ModelConfig.NormKind.LAYER
-              ? Optional.of(parameters.get(name + ".bias"))
-              : Optional.empty());
-    }
-
-    Var forward(Pass pass, Var x) {
-      Var w = pass.param(weight);
-      return switch (settings.kind()) {
-        case LAYER ->
-            pass.apply(new Op.LayerNorm(settings.epsilon()), x, w, pass.param(bias.orElseThrow()));
-        case RMS -> pass.apply(new Op.RmsNorm(settings.epsilon()), x, w);
-      };
-    }
-  }
-
-  /** Cosines and sines of all angles: [context, headDim / 2]. */
-  record RotaryTable(Tensor cos, Tensor sin) {
-    static RotaryTable of(ModelConfig config, double theta, Tensor like, Memory memory) {
-      int positions = config.sizes().context();
-      int pairs = config.attention().headDim() / 2;
-      double[] cos = new double[positions * pairs];
-      double[] sin = new double[positions * pairs];
-      for (int position = 0; position < positions; position++) {
-        for (int pair = 0; pair < pairs; pair++) {
-          double angle = position * Math.pow(theta, -(double) pair / pairs);
-          cos[position * pairs + pair] = Math.cos(angle);
-          sin[position * pairs + pair] = Math.sin(angle);
-        }
-      }
-      Shape shape = Shape.of(positions, pairs);
-      return new RotaryTable(
-          Tensor.of(memory, like.dtype(), shape, cos), Tensor.of(memory, like.dtype(), shape, sin));
     }
   }
 

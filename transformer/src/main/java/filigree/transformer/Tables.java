@@ -1,0 +1,59 @@
+package filigree.transformer;
+
+import filigree.tensor.Memory;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import java.util.Optional;
+
+/**
+ * Numbers that are no weights and that all blocks of a model share.
+ *
+ * @param rotary angles of rotary positions, where the model has them
+ * @param ones [width]
+ * @param zeros [width]
+ */
+record Tables(Optional<Rotary> rotary, Tensor ones, Tensor zeros) {
+  /**
+   * Cosines and sines of all angles.
+   *
+   * @param cos [context, pairs]
+   * @param sin [context, pairs]
+   */
+  record Rotary(Tensor cos, Tensor sin) {}
+
+  /**
+   * Computes a model's tables.
+   *
+   * @param like gives the element type, usually any weight
+   * @param memory owns them
+   */
+  static Tables of(ModelConfig config, Tensor like, Memory memory) {
+    Shape width = Shape.of(config.sizes().width());
+    return new Tables(
+        config.positions() instanceof ModelConfig.Positions.Rotary positions
+            ? Optional.of(rotary(config, positions, like, memory))
+            : Optional.empty(),
+        Tensor.generate(memory, like.dtype(), width, i -> 1),
+        Tensor.generate(memory, like.dtype(), width, i -> 0));
+  }
+
+  private static Rotary rotary(
+      ModelConfig config, ModelConfig.Positions.Rotary positions, Tensor like, Memory memory) {
+    int pairs = positions.rotated(config.attention().headDim()) / 2;
+    double[] frequencies = new double[pairs];
+    for (int pair = 0; pair < pairs; pair++) {
+      double frequency = Math.pow(positions.theta(), -(double) pair / pairs);
+      frequencies[pair] = positions.scaling().scaled(frequency);
+    }
+    Shape shape = Shape.of(config.sizes().context(), pairs);
+    return new Rotary(
+        Tensor.generate(memory, like.dtype(), shape, i -> Math.cos(angle(frequencies, i))),
+        Tensor.generate(memory, like.dtype(), shape, i -> Math.sin(angle(frequencies, i))));
+  }
+
+  /** The angle at a row-major place of [context, pairs]. */
+  private static double angle(double[] frequencies, long place) {
+    long position = place / frequencies.length;
+    return position * frequencies[(int) (place % frequencies.length)];
+  }
+}
