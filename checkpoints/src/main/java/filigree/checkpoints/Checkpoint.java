@@ -136,19 +136,46 @@ public final class Checkpoint implements AutoCloseable {
    * @throws CheckpointException where a file was cut short or a stored tied head differs
    */
   public Map<String, Tensor> weights(Memory memory) {
-    return match.read(memory);
+    return match.read(Placement.Precision.F32, memory);
+  }
+
+  /**
+   * Reads all weights as they are stored, so that {@link CheckpointWriter} gives the same bits
+   * back.
+   *
+   * @param memory who owns the copies; what was read before an error stays in it
+   * @return a tensor for each of {@link ModelConfig#parameters}, by name, of the type that its
+   *     tensor has in the file: F32, F16, BF16 or F64
+   * @throws CheckpointException where a file was cut short or a stored tied head differs
+   */
+  public Map<String, Tensor> storedWeights(Memory memory) {
+    return match.read(Placement.Precision.AS_STORED, memory);
+  }
+
+  /**
+   * Lists the keys of config.json that were neither read nor are known to change nothing.
+   *
+   * @return keys, usually those of other tools
+   */
+  public List<String> keysPassedOver() {
+    return configJson.passedOver();
   }
 
   /**
    * Returns the tokenizer, loaded at the first call and closed with this checkpoint.
    *
-   * @return the tokenizer, or empty where the folder has no {@code tokenizer.json}
+   * @return the tokenizer, or empty where the folder has no {@code tokenizer.json}, and no {@code
+   *     vocab.json} with {@code merges.txt} of GPT-2 either
    * @throws CheckpointException where the file is not a tokenizer
    */
   public synchronized Optional<Tokenizer> tokenizer() {
     Path file = folder.resolve(Tokenizer.FILE);
     if (tokenizer.isEmpty() && Files.exists(file)) {
       tokenizer = Optional.of(Tokenizer.open(file));
+    }
+    // Other families' files of these names need rules of their own for where words end.
+    if (tokenizer.isEmpty() && family() == Family.GPT2 && Gpt2Tokenizer.isIn(folder)) {
+      tokenizer = Optional.of(Tokenizer.openGpt2(folder));
     }
     return tokenizer;
   }

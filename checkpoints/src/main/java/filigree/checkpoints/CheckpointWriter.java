@@ -46,7 +46,8 @@ public final class CheckpointWriter {
    *     model_type} names the family
    * @param filigree put under the key {@code filigree} of the config; where empty, the config keeps
    *     what it has there
-   * @param weights a tensor of type {@link DType#F32} for each of {@link ModelConfig#parameters}
+   * @param weights a tensor of a floating type for each of {@link ModelConfig#parameters}; those
+   *     that share a tensor of the file, such as GPT-2's query, key and value, are of one type
    * @param tokenizerSource a folder whose tokenizer files are carried over
    */
   public record Contents(
@@ -151,7 +152,7 @@ public final class CheckpointWriter {
   private static Path writeTemporary(Path folder, Contents contents) {
     ConfigJson config = ConfigJson.of(folder + ": config", merged(folder, contents));
     List<Placement> placements = config.family().translation().placements(config.model());
-    requireComplete(folder, config.model(), contents.weights());
+    requireComplete(folder, config.model(), placements, contents.weights());
     // In the order of names, as Hugging Face writes them.
     List<SafetensorsWriter.Source> sources =
         placements.stream()
@@ -187,17 +188,39 @@ public final class CheckpointWriter {
   private static ObjectNode merged(Path folder, Contents contents) {
     ObjectNode config = ConfigJson.of(folder + ": config", contents.config()).json();
     contents.filigree().ifPresent(settings -> config.set(ConfigJson.FILIGREE, settings));
-    // The source may have been half precision; transformers loads what these keys say.
+    // The source may have been of another type; transformers loads what these keys say.
+    Set<String> types = new LinkedHashSet<>();
+    contents.weights().values().forEach(tensor -> types.add(torchName(tensor.dtype())));
     for (String key : List.of("torch_dtype", "dtype")) {
-      if (config.hasNonNull(key)) {
-        config.put(key, "float32");
+      if (config.hasNonNull(key) && !types.isEmpty() && !types.contains(config.get(key).asText())) {
+        config.put(key, types.iterator().next());
       }
     }
     return config;
   }
 
+  private static String torchName(DType dtype) {
+    return switch (dtype) {
+      case F32 -> "float32";
+      case F64 -> "float64";
+      case BF16 -> "bfloat16";
+      case F16 -> "float16";
+      case I32 -> "int32";
+      case I64 -> "int64";
+      case I8 -> "int8";
+      case U8 -> "uint8";
+    };
+  }
+
+  private static boolean isFloating(DType dtype) {
+    return switch (dtype) {
+      case F32, F64, BF16, F16 -> true;
+      case I32, I64, I8, U8 -> false;
+    };
+  }
+
   private static void requireComplete(
-      Path folder, ModelConfig config, Map<String, Tensor> weights) {
+      Path folder, ModelConfig config, List<Placement> placements, Map<String, Tensor> weights) {
     List<String> missing = new ArrayList<>();
     List<String> contradictions = new ArrayList<>();
     Set<String> unknown = new LinkedHashSet<>(weights.keySet());
@@ -206,10 +229,19 @@ public final class CheckpointWriter {
       unknown.remove(spec.name());
       if (tensor == null) {
         missing.add(spec.name());
-      } else if (tensor.dtype() != DType.F32 || !tensor.shape().equals(spec.shape())) {
+      } else if (!isFloating(tensor.dtype()) || !tensor.shape().equals(spec.shape())) {
         contradictions.add(
-            "%s found %s %s, expected F32 %s"
+            "%s found %s %s, expected F32, F64, BF16 or F16 %s"
                 .formatted(spec.name(), tensor.dtype(), tensor.shape(), spec.shape()));
+      }
+    }
+    if (missing.isEmpty()) {
+      for (Placement placement : placements) {
+        Set<DType> types = new LinkedHashSet<>();
+        placement.parts().forEach(part -> types.add(weights.get(part.name()).dtype()));
+        if (types.size() > 1) {
+          contradictions.add(placement.tensor() + " is made of parts of the types " + types);
+        }
       }
     }
     List<String> problems = new ArrayList<>();

@@ -6,11 +6,13 @@ import filigree.tensor.TensorException;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.ModelException;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.Set;
 
 /**
  * A model's config.json. Values are read by key and type; a value that has the wrong type, or asks
@@ -22,6 +24,7 @@ public final class ConfigJson {
 
   private final String where;
   private final ObjectNode json;
+  private final Set<String> asked = new HashSet<>();
 
   private ConfigJson(String where, ObjectNode json) {
     this.where = where;
@@ -99,8 +102,24 @@ public final class ConfigJson {
     return object(FILIGREE).map(ObjectNode::deepCopy);
   }
 
+  /**
+   * Lists the keys that the translation does not know: neither read nor refused, nor among those
+   * that change no value, such as {@code use_cache}.
+   *
+   * @return keys, in the order of the file; usually those of other tools
+   * @throws CheckpointException where the config cannot be translated
+   */
+  public List<String> passedOver() {
+    ConfigJson fresh = new ConfigJson(where, json);
+    fresh.model(); // asks for every key that it knows
+    return keys().stream()
+        .filter(key -> !fresh.asked.contains(key) && !Translation.HARMLESS.contains(key))
+        .toList();
+  }
+
   /** A key with null counts as absent, as in Hugging Face's own configs. */
   private Optional<JsonNode> value(String key) {
+    asked.add(key);
     JsonNode node = json.get(key);
     return node == null || node.isNull() ? Optional.empty() : Optional.of(node);
   }
@@ -155,6 +174,38 @@ public final class ConfigJson {
   int requireCount(String key) {
     return count(key)
         .orElseThrow(() -> new CheckpointException(where + ": the key " + key + " is missing"));
+  }
+
+  double requirePositive(String key) {
+    return positive(key)
+        .orElseThrow(() -> new CheckpointException(where + ": the key " + key + " is missing"));
+  }
+
+  /** Knows keys that say nothing where the family's other keys are as they are. */
+  void mayHave(String... keys) {
+    asked.addAll(List.of(keys));
+  }
+
+  /** Whether the key is there with null, which may say something else than a key that is absent. */
+  boolean isNull(String key) {
+    asked.add(key);
+    return json.has(key) && json.get(key).isNull();
+  }
+
+  /** Refuses a list, one entry a layer, that says anything else than a word. */
+  void refuseUnlessAll(String key, String word) {
+    Optional<JsonNode> node = value(key);
+    if (node.isEmpty()) {
+      return;
+    }
+    if (!node.get().isArray()) {
+      throw wrong(key, "expected a list");
+    }
+    for (JsonNode entry : node.get()) {
+      if (!entry.isTextual() || !entry.textValue().equals(word)) {
+        throw wrong(key, "only \"" + word + "\" is supported");
+      }
+    }
   }
 
   OptionalDouble positive(String key) {

@@ -1,8 +1,9 @@
 package filigree.checkpoints;
 
-import static filigree.checkpoints.Placement.Layout.AS_IT_IS;
-import static filigree.checkpoints.Placement.Layout.TRANSPOSED;
+import static filigree.checkpoints.Placement.AS_IT_IS;
+import static filigree.checkpoints.Placement.TRANSPOSED;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.tensor.Elementwise;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.ModelConfig.Attention;
@@ -27,12 +28,9 @@ record Gpt2() implements Translation {
 
   @Override
   public ModelConfig config(ConfigJson json) {
-    Translation.refuseCommon(json);
+    Translation.refuseForeign(json);
     json.refuseUnless("scale_attn_weights", "true");
     json.refuseUnless("scale_attn_by_inverse_layer_idx", "false");
-    // Passed over, because they change no value: n_ctx repeats n_positions; reorder_and_upcast_attn
-    // changes the order of operations in half precision; *_pdrop matter in training, and Filigree
-    // trains without dropout; summary_* belong to a head that language models lack.
     int width = json.requireCount("n_embd");
     int headDim = Translation.headDim(json, "n_embd", "n_head");
     int heads = json.requireCount("n_head");
@@ -58,6 +56,23 @@ record Gpt2() implements Translation {
   }
 
   @Override
+  public ObjectNode json(ModelConfig config) {
+    ObjectNode out = Json.MAPPER.createObjectNode();
+    out.putArray("architectures").add("GPT2LMHeadModel");
+    out.put("model_type", Family.GPT2.modelType());
+    out.put("vocab_size", config.sizes().vocabulary());
+    out.put("n_positions", config.sizes().context());
+    out.put("n_embd", config.sizes().width());
+    out.put("n_layer", config.sizes().layers());
+    out.put("n_head", config.attention().heads());
+    out.put("n_inner", config.mlp().width());
+    out.put("activation_function", Translation.nameOf(config.mlp().activation()));
+    out.put("layer_norm_epsilon", config.norm().epsilon());
+    out.put("tie_word_embeddings", config.head() == Head.TIED);
+    return out;
+  }
+
+  @Override
   public List<Placement> placements(ModelConfig config) {
     Placement.Listing out = new Placement.Listing(config);
     out.add("transformer.wte.weight", AS_IT_IS, "embed.weight");
@@ -74,23 +89,14 @@ record Gpt2() implements Translation {
     }
     addBoth(out, "transformer.ln_f", AS_IT_IS, "norm");
     if (config.head() == Head.UNTIED) {
-      out.add(HEAD, AS_IT_IS, "head.weight");
+      out.add(head(), AS_IT_IS, "head.weight");
     }
     return out.placements();
   }
 
   private static void addBoth(
       Placement.Listing out, String from, Placement.Layout weight, String... to) {
-    out.add(from + ".weight", weight, suffixed(to, ".weight"));
-    out.add(from + ".bias", AS_IT_IS, suffixed(to, ".bias"));
-  }
-
-  private static String[] suffixed(String[] names, String suffix) {
-    String[] out = names.clone();
-    for (int i = 0; i < out.length; i++) {
-      out[i] += suffix;
-    }
-    return out;
+    Translation.addLinear(out, from, weight, Bias.PRESENT, to);
   }
 
   @Override
@@ -106,5 +112,10 @@ record Gpt2() implements Translation {
   @Override
   public String embedding() {
     return "wte.weight";
+  }
+
+  @Override
+  public String head() {
+    return "lm_head.weight";
   }
 }

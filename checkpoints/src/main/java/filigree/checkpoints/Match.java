@@ -55,7 +55,7 @@ final class Match {
     }
     if (config.head() == ModelConfig.Head.TIED) {
       // Stored although it is tied: compared when the weights are loaded.
-      tiedHead = Optional.ofNullable(left.remove(Translation.HEAD));
+      tiedHead = Optional.ofNullable(left.remove(family.head()));
     }
     left.keySet().removeIf(name -> family.buffers().matcher(without(prefix, name)).matches());
     List<String> problems = new ArrayList<>();
@@ -94,13 +94,13 @@ final class Match {
     }
   }
 
-  /** Reads everything as F32. */
-  Map<String, Tensor> read(Memory memory) {
+  /** Reads everything. */
+  Map<String, Tensor> read(Placement.Precision precision, Memory memory) {
     tiedHead.ifPresent(head -> requireEqual(head, embedding));
     Map<String, Tensor> out = new LinkedHashMap<>();
     found.forEach(
         (placement, located) ->
-            out.putAll(placement.read(located.file(), located.stored(), memory)));
+            out.putAll(placement.read(located.file(), located.stored(), precision, memory)));
     return out;
   }
 

@@ -15,25 +15,46 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Where parameters lie in a file: the parts, stacked along their first axis, are one tensor of the
- * file, as it is or transposed. Reading and writing are both derived from this.
+ * Where parameters lie in a file: the parts, stacked along their first axis in the order that a
+ * layout says, are one tensor of the file. Reading and writing are both derived from this; both
+ * move bits and never numbers.
  *
  * @param tensor its name in the file
  * @param layout how the stack is stored
  * @param parts the parameters, in order; equal in all axes but the first
  */
 record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
-  private static final ValueLayout.OfInt BITS = ValueLayout.JAVA_INT_UNALIGNED;
+  /** {@link AsItIs}. */
+  static final Layout AS_IT_IS = new AsItIs();
+
+  /** {@link Transposed}. */
+  static final Layout TRANSPOSED = new Transposed();
 
   /** Rows and columns of a tile of the transposition, so that both sides stay in the cache. */
   private static final long TILE = 32;
 
   /** How a stack is stored. */
-  enum Layout {
-    /** In the order of its elements. */
-    AS_IT_IS,
-    /** A matrix [in, out]. */
-    TRANSPOSED
+  sealed interface Layout {}
+
+  /** One part after the other, in the order of their elements. */
+  record AsItIs() implements Layout {}
+
+  /** One part after the other, as a matrix [in, out]. */
+  record Transposed() implements Layout {}
+
+  /**
+   * The rows of the first head of every part, then those of the second.
+   *
+   * @param heads divides the rows of each part; all parts have equally many
+   */
+  record HeadByHead(int heads) implements Layout {}
+
+  /** Of which type weights are read. */
+  enum Precision {
+    /** Widened or rounded to {@link DType#F32}. */
+    F32,
+    /** As the file has them. */
+    AS_STORED
   }
 
   /** Collects the placements of a model and finds the shapes of their parts by name. */
@@ -70,8 +91,8 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
     long[] dims = parts.getFirst().shape().dims();
     dims[0] = rows();
     return switch (layout) {
-      case AS_IT_IS -> Shape.of(dims);
-      case TRANSPOSED -> Shape.of(dims[1], dims[0]);
+      case AsItIs(), HeadByHead(int _) -> Shape.of(dims);
+      case Transposed() -> Shape.of(dims[1], dims[0]);
     };
   }
 
@@ -80,16 +101,20 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
   }
 
   /**
-   * Reads the parts as {@link DType#F32}.
+   * Reads the parts.
    *
    * @param file the open file
    * @param stored the tensor, of this placement's shape and a floating type
+   * @param precision of which type the parts are to be
    * @param memory who owns the parts
    * @return the parts by name
    */
-  Map<String, Tensor> read(Safetensors file, StoredTensor stored, Memory memory) {
+  Map<String, Tensor> read(
+      Safetensors file, StoredTensor stored, Precision precision, Memory memory) {
+    boolean same = precision == Precision.AS_STORED || stored.type() == StoredType.F32;
+    DType dtype = stored.type().dtype().orElseThrow();
     Map<String, Tensor> out = new LinkedHashMap<>();
-    if (layout == Layout.AS_IT_IS && stored.type() == StoredType.F32) {
+    if (layout instanceof AsItIs && same) {
       long from = 0;
       for (ParameterSpec part : parts) {
         Tensor tensor = file.copy(stored, from, part.shape(), memory);
@@ -99,64 +124,92 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
       return out;
     }
     try (Arena arena = Arena.ofConfined()) {
-      MemorySegment all = Widening.toFloats(file, stored, arena);
-      long row = 0;
-      for (ParameterSpec part : parts) {
-        MemorySegment floats =
-            switch (layout) {
-              case AS_IT_IS ->
-                  all.asSlice(row * rowBytes(part.shape()), part.shape().size() * Float.BYTES);
-              case TRANSPOSED -> columns(all, row, part.shape(), arena);
-            };
-        out.put(part.name(), Tensor.wrap(floats, part.shape(), DType.F32).copy(memory));
-        row += part.shape().dim(0);
+      // Copied first, because only bulk copies may touch the mapped file.
+      MemorySegment all = arena.allocate(stored.byteSize(), Double.BYTES);
+      file.copyBytes(stored, 0, all);
+      for (int part = 0; part < parts.size(); part++) {
+        Shape shape = parts.get(part).shape();
+        MemorySegment bits = arena.allocate(shape.size() * dtype.bytes(), Double.BYTES);
+        move(part, all, bits, dtype.bytes(), Direction.OUT_OF_STACK);
+        Tensor tensor =
+            same
+                ? Tensor.wrap(bits, shape, dtype)
+                : Tensor.wrap(Widening.toFloats(bits, stored.type(), arena), shape, DType.F32);
+        out.put(parts.get(part).name(), tensor.copy(memory));
       }
     }
-    return out;
-  }
-
-  private static long rowBytes(Shape shape) {
-    return shape.size() / shape.dim(0) * Float.BYTES;
-  }
-
-  /** Takes a part's columns out of the transposed stack and transposes them back. */
-  private MemorySegment columns(MemorySegment all, long first, Shape part, Arena arena) {
-    MemorySegment out = arena.allocate(part.size() * Float.BYTES, Float.BYTES);
-    Matrix from = new Matrix(all.asSlice(first * Float.BYTES), rows());
-    transpose(from, new Matrix(out, part.dim(1)), part.dim(1), part.dim(0));
     return out;
   }
 
   /**
    * Describes the tensor of the file for writing.
    *
-   * @param weights at least the parts, by name, {@link DType#F32} and of their shapes
+   * @param weights at least the parts, by name, of their shapes and of one floating type
    */
   SafetensorsWriter.Source source(Map<String, Tensor> weights) {
     List<Tensor> tensors = parts.stream().map(part -> weights.get(part.name())).toList();
-    if (tensors.size() == 1 && layout == Layout.AS_IT_IS) {
+    if (tensors.size() == 1 && layout instanceof AsItIs) {
       return SafetensorsWriter.Source.of(tensor, tensors.getFirst());
     }
-    return new SafetensorsWriter.Source(tensor, DType.F32, shape(), arena -> stack(tensors, arena));
+    DType dtype = tensors.getFirst().dtype();
+    return new SafetensorsWriter.Source(
+        tensor,
+        dtype,
+        shape(),
+        arena -> {
+          MemorySegment out = arena.allocate(shape().size() * dtype.bytes(), Double.BYTES);
+          for (int part = 0; part < tensors.size(); part++) {
+            move(part, out, tensors.get(part).bytes(), dtype.bytes(), Direction.INTO_STACK);
+          }
+          return out;
+        });
   }
 
-  private MemorySegment stack(List<Tensor> tensors, Arena arena) {
-    MemorySegment out = arena.allocate(shape().size() * Float.BYTES, Float.BYTES);
-    long first = 0;
-    for (Tensor part : tensors) {
-      switch (layout) {
-        case AS_IT_IS ->
-            MemorySegment.copy(
-                part.bytes(), 0, out, first * rowBytes(part.shape()), part.byteSize());
-        case TRANSPOSED -> {
-          Matrix to = new Matrix(out.asSlice(first * Float.BYTES), rows());
-          long width = part.shape().dim(1);
-          transpose(new Matrix(part.bytes(), width), to, part.shape().dim(0), width);
+  /** Which way bits are moved. */
+  private enum Direction {
+    INTO_STACK,
+    OUT_OF_STACK
+  }
+
+  /**
+   * Moves one part between the stack and its own memory.
+   *
+   * @param part its number
+   * @param stack the bytes of the file's tensor
+   * @param own the bytes of the parameter
+   * @param bytes of one element
+   */
+  private void move(
+      int part, MemorySegment stack, MemorySegment own, int bytes, Direction direction) {
+    Shape shape = parts.get(part).shape();
+    long rowBytes = shape.size() / shape.dim(0) * bytes;
+    long first = parts.subList(0, part).stream().mapToLong(spec -> spec.shape().dim(0)).sum();
+    switch (layout) {
+      case AsItIs() -> copy(stack, first * rowBytes, own, 0, own.byteSize(), direction);
+      case HeadByHead(int heads) -> {
+        long run = shape.dim(0) / heads * rowBytes;
+        for (long head = 0; head < heads; head++) {
+          long at = (head * parts.size() + part) * run;
+          copy(stack, at, own, head * run, run, direction);
         }
       }
-      first += part.shape().dim(0);
+      case Transposed() -> {
+        Matrix columns = new Matrix(stack.asSlice(first * bytes), rows());
+        Matrix rows = new Matrix(own, shape.dim(1));
+        switch (direction) {
+          case INTO_STACK -> transpose(rows, columns, shape.dim(0), shape.dim(1), bytes);
+          case OUT_OF_STACK -> transpose(columns, rows, shape.dim(1), shape.dim(0), bytes);
+        }
+      }
     }
-    return out;
+  }
+
+  private static void copy(
+      MemorySegment stack, long at, MemorySegment own, long to, long bytes, Direction direction) {
+    switch (direction) {
+      case INTO_STACK -> MemorySegment.copy(own, to, stack, at, bytes);
+      case OUT_OF_STACK -> MemorySegment.copy(stack, at, own, to, bytes);
+    }
   }
 
   /**
@@ -167,16 +220,46 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
    */
   private record Matrix(MemorySegment bytes, long stride) {}
 
-  /** Moves the bits as integers: a float register may quieten a signalling NaN. */
-  private static void transpose(Matrix from, Matrix to, long rows, long columns) {
+  /** Copies an element. */
+  private interface Move {
+    void run(MemorySegment from, long at, MemorySegment to, long target);
+  }
+
+  /** Elements move as integers: a float register may quieten a signalling NaN. */
+  private static Move moveOf(int bytes) {
+    return switch (bytes) {
+      case Short.BYTES ->
+          (from, at, to, target) ->
+              to.setAtIndex(
+                  ValueLayout.JAVA_SHORT_UNALIGNED,
+                  target,
+                  from.getAtIndex(ValueLayout.JAVA_SHORT_UNALIGNED, at));
+      case Integer.BYTES ->
+          (from, at, to, target) ->
+              to.setAtIndex(
+                  ValueLayout.JAVA_INT_UNALIGNED,
+                  target,
+                  from.getAtIndex(ValueLayout.JAVA_INT_UNALIGNED, at));
+      case Long.BYTES ->
+          (from, at, to, target) ->
+              to.setAtIndex(
+                  ValueLayout.JAVA_LONG_UNALIGNED,
+                  target,
+                  from.getAtIndex(ValueLayout.JAVA_LONG_UNALIGNED, at));
+      default -> throw new AssertionError("no floating type has " + bytes + " bytes");
+    };
+  }
+
+  private static void transpose(Matrix from, Matrix to, long rows, long columns, int bytes) {
+    Move move = moveOf(bytes);
     for (long tileRow = 0; tileRow < rows; tileRow += TILE) {
       for (long tileColumn = 0; tileColumn < columns; tileColumn += TILE) {
         long endRow = Math.min(rows, tileRow + TILE);
         long endColumn = Math.min(columns, tileColumn + TILE);
         for (long row = tileRow; row < endRow; row++) {
           for (long column = tileColumn; column < endColumn; column++) {
-            int bits = from.bytes().getAtIndex(BITS, row * from.stride() + column);
-            to.bytes().setAtIndex(BITS, column * to.stride() + row, bits);
+            move.run(
+                from.bytes(), row * from.stride() + column, to.bytes(), column * to.stride() + row);
           }
         }
       }

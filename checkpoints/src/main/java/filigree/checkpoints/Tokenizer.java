@@ -59,7 +59,22 @@ public final class Tokenizer implements AutoCloseable {
    *     loaded
    */
   public static Tokenizer open(Path file) {
-    ObjectNode json = Json.readObject(file);
+    return of(file, Json.readObject(file));
+  }
+
+  /**
+   * Opens a GPT-2 tokenizer of the time before {@code tokenizer.json}: byte-level pairs.
+   *
+   * @param folder holds {@code vocab.json} and {@code merges.txt}, and in {@code added_tokens.json}
+   *     what was added later
+   * @return the tokenizer, to be closed by the caller
+   * @throws CheckpointException where a file is missing or is not such a file
+   */
+  static Tokenizer openGpt2(Path folder) {
+    return of(folder.resolve(Gpt2Tokenizer.VOCABULARY), Gpt2Tokenizer.json(folder));
+  }
+
+  private static Tokenizer of(Path file, ObjectNode json) {
     Map<Integer, String> vocabulary = vocabulary(file, json);
     // Truncation and padding that the file itself asks for are set aside: no token may be lost.
     json.remove("truncation");

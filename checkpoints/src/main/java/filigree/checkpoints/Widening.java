@@ -21,20 +21,19 @@ final class Widening {
   }
 
   /**
-   * Copies a tensor as binary32: exact from F16 and BF16, rounded to nearest from F64.
+   * Converts elements to binary32: exact from F16 and BF16, rounded to nearest from F64.
    *
-   * @param stored a tensor of a floating type
+   * @param raw elements of the type
+   * @param type a floating type
+   * @return the numbers, in the arena or, where they are binary32 already, the elements themselves
    */
-  static MemorySegment toFloats(Safetensors file, StoredTensor stored, Arena arena) {
-    // Copied first, because only bulk copies may touch the mapped file.
-    MemorySegment raw = arena.allocate(stored.byteSize(), Double.BYTES);
-    file.copyBytes(stored, 0, raw);
-    if (stored.type() == StoredType.F32) {
+  static MemorySegment toFloats(MemorySegment raw, StoredType type, Arena arena) {
+    if (type == StoredType.F32) {
       return raw;
     }
-    long size = stored.shape().size();
+    long size = raw.byteSize() * Byte.SIZE / type.bits();
     MemorySegment out = arena.allocate(Math.multiplyExact(size, Float.BYTES), Float.BYTES);
-    switch (stored.type()) {
+    switch (type) {
       case BF16 -> {
         for (long i = 0; i < size; i++) {
           out.setAtIndex(FLOAT, i, Float.intBitsToFloat(raw.getAtIndex(SHORT, i) << 16));
@@ -69,7 +68,7 @@ final class Widening {
           C64,
           I64,
           U64 ->
-          throw new AssertionError(stored + " is not a floating type");
+          throw new AssertionError(type + " is not a floating type");
     }
     return out;
   }

@@ -23,7 +23,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 class CheckpointTest {
   @TempDir Path parent;
@@ -72,7 +71,8 @@ class CheckpointTest {
   @CsvSource({
     "babyllama, LLAMA, 969216",
     "stories260k, LLAMA, 260032",
-    "gpt2-induction, GPT2, 105600"
+    "gpt2-induction, GPT2, 105600",
+    "olmo2-golden, OLMO2, 28960"
   })
   void realModelsAreComplete(String name, Family family, long parameters) {
     Path folder = SharedData.require("checkpoints").resolve(name);
@@ -115,10 +115,9 @@ class CheckpointTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"transformer.", "model."})
-  void namesMayLackThePrefix(String prefix) {
-    String config = prefix.equals("model.") ? Fixtures.LLAMA : Fixtures.GPT2;
-    Path folder = model(config);
+  @CsvSource({"gpt2, transformer.", "gpt_neox, gpt_neox.", "llama, model.", "olmo2, model."})
+  void namesMayLackThePrefix(String family, String prefix) {
+    Path folder = model(Fixtures.config(family));
     Map<String, Tensor> expected = load(folder);
     change(
         folder,
@@ -128,6 +127,41 @@ class CheckpointTest {
           copy.forEach((name, tensor) -> tensors.put(name.replace(prefix, ""), tensor));
         });
     assertEqual(load(folder), expected);
+  }
+
+  /** Rows of the fused map: query, key and value of the first head, then of the second. */
+  @Test
+  void neoxMapsAreSplitHeadByHead() {
+    Path folder = model(Fixtures.GPT_NEOX); // two heads of four
+    Map<String, Tensor> stored = Fixtures.stored(folder.resolve("model.safetensors"), memory);
+    Map<String, Tensor> weights = load(folder);
+    String fused = "gpt_neox.layers.1.attention.query_key_value.";
+    for (int head = 0; head < 2; head++) {
+      for (int part = 0; part < 3; part++) {
+        String own = "blocks.1.attn." + "qkv".charAt(part);
+        for (int row = 0; row < 4; row++) {
+          int from = (head * 3 + part) * 4 + row;
+          int to = head * 4 + row;
+          assertThat(weights.get(own + ".bias").get(to))
+              .isEqualTo(stored.get(fused + "bias").get(from));
+          assertThat(weights.get(own + ".weight").rows(to, to + 1).toFloats())
+              .isEqualTo(stored.get(fused + "weight").rows(from, from + 1).toFloats());
+        }
+      }
+    }
+  }
+
+  @Test
+  void aTiedHeadHasTheNameOfItsFamily() {
+    ObjectNode json = Fixtures.object(Fixtures.GPT_NEOX).put("tie_word_embeddings", true);
+    Path folder = model(json.toString());
+    Map<String, Tensor> expected = load(folder);
+    change(
+        folder,
+        tensors -> tensors.put("embed_out.weight", tensors.get("gpt_neox.embed_in.weight")));
+    assertEqual(load(folder), expected);
+    change(folder, tensors -> tensors.put("lm_head.weight", tensors.get("embed_out.weight")));
+    assertThatThrownBy(() -> load(folder)).hasMessageContaining("unknown tensors: lm_head.weight");
   }
 
   @Test
@@ -148,6 +182,17 @@ class CheckpointTest {
             tensors.put(
                 "model.layers.1.self_attn.rotary_emb.inv_freq", Tensor.of(memory, Shape.of(1), 1)));
     assertThat(load(llama)).hasSize(1 + 2 * 9 + 2);
+    AtomicFiles.deleteTree(llama);
+    Path neox = model(Fixtures.GPT_NEOX);
+    change(
+        neox,
+        tensors -> {
+          String attention = "gpt_neox.layers.1.attention.";
+          tensors.put(attention + "bias", Tensor.of(memory, Shape.of(1, 1, 1, 1), 1));
+          tensors.put(attention + "masked_bias", Tensor.of(memory, Shape.of(), -1e9f));
+          tensors.put(attention + "rotary_emb.inv_freq", Tensor.of(memory, Shape.of(1), 1));
+        });
+    assertThat(load(neox)).hasSize(1 + 2 * 16 + 3);
   }
 
   @Test

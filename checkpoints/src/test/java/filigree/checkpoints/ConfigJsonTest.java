@@ -15,7 +15,9 @@ import filigree.transformer.ModelConfig.Norm;
 import filigree.transformer.ModelConfig.NormKind;
 import filigree.transformer.ModelConfig.Positions;
 import filigree.transformer.ModelConfig.Sizes;
+import filigree.transformer.RotaryScaling;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -100,7 +102,8 @@ class ConfigJsonTest {
       delimiter = '|',
       quoteCharacter = '`',
       value = {
-        "gpt2|{'model_type': 'mistral'}|model_type is \"mistral\", expected one of gpt2, llama",
+        "gpt2|{'model_type': 'bloom'}|model_type is \"bloom\", expected one of gpt2, llama,"
+            + " mistral, qwen2, qwen3, olmo, olmo2, gpt_neox",
         "gpt2|{'model_type': null}|model_type is null, expected one of gpt2, llama",
         "gpt2|{'model_type': 2}|model_type is 2, expected a string",
         "gpt2|{'n_layer': '2'}|n_layer is \"2\", expected a whole number from 1",
@@ -122,8 +125,20 @@ class ConfigJsonTest {
         "gpt2|{'pruned_heads': {'1': [2]}}|pruned_heads is",
         "gpt2|{'quantization_config': {'bits': 4}}|quantization_config is {\"bits\":4}, which is"
             + " not",
-        "llama|{'rope_scaling': {'rope_type': 'llama3'}}|rope_scaling is"
-            + " {\"rope_type\":\"llama3\"}",
+        "llama|{'rope_scaling': {'rope_type': 'llama3'}}|rope_scaling: the key factor is missing",
+        "llama|{'rope_scaling': {'type': 'yarn'}}|rope_scaling: type is \"yarn\", expected one of"
+            + " default, linear, llama3",
+        "llama|{'rope_scaling': {'type': 'linear'}}|rope_scaling: the key factor is missing",
+        "llama|{'rope_scaling': {'type': 'linear', 'factor': 0.5}}|the factor is 0.5, expected at"
+            + " least 1",
+        "llama|{'rope_scaling': {'type': 'linear', 'factor': 2, 'beta': 1}}|rope_scaling: beta is"
+            + " 1",
+        "llama|{'rope_scaling': {'type': 'linear', 'rope_type': 'default'}}|rope_scaling: type is"
+            + " \"linear\", and rope_type is",
+        "llama|{'rope_scaling': {'type': 'linear', 'factor': 2}, 'rope_parameters': {'rope_theta':"
+            + " 3}}|and rope_parameters says something else",
+        "llama|{'rope_parameters': {'partial_rotary_factor': 0.5}}|rope_parameters:"
+            + " partial_rotary_factor is 0.5, only 1",
         "llama|{'rope_theta': 'x'}|rope_theta is \"x\", expected a number above 0",
         "llama|{'rope_theta': 1, 'rope_parameters': {'rope_theta': 2}}|rope_parameters says 2.0",
         "llama|{'rope_parameters': {'rope_type': 'yarn'}}|rope_parameters: rope_type is \"yarn\"",
@@ -135,43 +150,140 @@ class ConfigJsonTest {
         "llama|{'head_dim': 3}|even head length",
         "llama|{'head_dim': 2147483646}|num_attention_heads is 4, with heads of length",
         "llama|{'hidden_act': 1}|hidden_act is 1, expected a string",
-        "llama|{'attention_bias': 1}|attention_bias is 1, expected true or false"
+        "llama|{'attention_bias': 1}|attention_bias is 1, expected true or false",
+        "llama|{'clip_qkv': 8}|clip_qkv is 8, which is not supported",
+        "llama|{'use_qk_norm': true}|use_qk_norm is true, only false is supported",
+        "llama|{'layer_types': ['full_attention', 'sliding_attention']}|layer_types is",
+        "llama|{'layer_types': 3}|layer_types is 3, expected a list",
+        "llama|{'num_experts': 8}|num_experts is 8, which is not supported",
+        "mistral|{'attention_bias': true}|attention_bias is true, only false is supported",
+        "mistral|{'sliding_window': 0}|sliding_window is 0, expected a whole number",
+        "mistral|{'sliding_window': 3, 'sliding_window_size': 4}|sliding_window_size is 4, and",
+        "mistral|{'sliding_window': null, 'sliding_window_size': 4}|sliding_window_size is 4, and",
+        "qwen2|{'use_sliding_window': true}|use_sliding_window is true, only false is supported",
+        "qwen2|{'attention_bias': true}|attention_bias is true, only false is supported",
+        "qwen3|{'use_sliding_window': true}|use_sliding_window is true, only false is supported",
+        "olmo|{'sliding_window': 3}|sliding_window is 3, which is not supported",
+        "olmo|{'clip_qkv': 0}|clip_qkv is 0, expected a number above 0",
+        "olmo2|{'clip_qkv': 3}|clip_qkv is 3, which is not supported",
+        "olmo2|{'mlp_bias': true}|mlp_bias is true, only false is supported",
+        "gpt_neox|{'rotary_pct': 2}|the rotated fraction is 2.0, expected more than 0",
+        "gpt_neox|{'rotary_pct': 0.75}|found 3 rotated elements of 4",
+        "gpt_neox|{'hidden_act': 'gelu_fancy'}|hidden_act is \"gelu_fancy\", expected one of",
+        "gpt_neox|{'num_key_value_heads': 1}|num_key_value_heads is 1, only 2 is supported",
+        "gpt_neox|{'rope_scaling': {'type': 'dynamic', 'factor': 2}}|type is \"dynamic\"",
+        "gpt_neox|{'quantization_config': {'bits': 4}}|quantization_config is"
       })
   void refusesAndNamesTheKeyAndTheValue(String base, String changes, String sentence) {
-    String config = base.equals("gpt2") ? Fixtures.GPT2 : Fixtures.LLAMA;
-    assertThatThrownBy(() -> model(config, changes))
+    assertThatThrownBy(() -> model(Fixtures.config(base), changes))
         .isInstanceOf(CheckpointException.class)
         .hasMessageStartingWith("config.json: ")
         .hasMessageContaining(sentence);
+  }
+
+  @Test
+  void everyFamilyWithItsDefaults() {
+    ModelConfig mistral = model(Fixtures.config("mistral"), "{}");
+    assertThat(mistral.attention().window()).hasValue(4096); // transformers' own default
+    assertThat(model(Fixtures.config("mistral"), "{'sliding_window': null}").attention().window())
+        .isEmpty();
+    assertThat(model(Fixtures.config("mistral"), "{'sliding_window_size': 9}").attention().window())
+        .hasValue(9);
+    Attention qwen2 =
+        model(Fixtures.config("qwen2"), "{'sliding_window': 3, 'use_sliding_window': false}")
+            .attention();
+    assertThat(qwen2.bias()).isEqualTo(Bias.PRESENT);
+    assertThat(qwen2.outputBias()).isEqualTo(Bias.ABSENT);
+    assertThat(qwen2.window()).isEmpty();
+    Attention qwen3 = model(Fixtures.config("qwen3"), "{}").attention();
+    assertThat(qwen3.headDim()).isEqualTo(128);
+    assertThat(qwen3.qkNorm()).isEqualTo(ModelConfig.QkNorm.PER_HEAD);
+    ModelConfig olmo = model(Fixtures.config("olmo"), "{'clip_qkv': 8.0}");
+    assertThat(olmo.norm()).isEqualTo(new Norm(NormKind.LAYER_WITHOUT_WEIGHTS, 1e-5));
+    assertThat(olmo.attention().clip()).hasValue(8);
+    ModelConfig olmo2 = model(Fixtures.config("olmo2"), "{}");
+    assertThat(olmo2.residual()).isEqualTo(ModelConfig.Residual.POST_NORM);
+    assertThat(olmo2.attention().qkNorm()).isEqualTo(ModelConfig.QkNorm.WHOLE);
+    ModelConfig neox = model(Fixtures.config("gpt_neox"), "{'rotary_pct': 0.5}");
+    assertThat(neox)
+        .isEqualTo(
+            new ModelConfig(
+                new Sizes(7, 5, 2, 8),
+                ModelConfig.Residual.PARALLEL,
+                new Norm(NormKind.LAYER, 1e-5),
+                new Positions.Rotary(10_000, 0.5, new RotaryScaling.None()),
+                new Attention(2, 2, 4, Bias.PRESENT),
+                new Mlp(MlpKind.PLAIN, 10, Elementwise.GELU, Bias.PRESENT),
+                Head.UNTIED));
+  }
+
+  @Test
+  void rotaryScalings() {
+    String llama3 =
+        "{'factor': 8.0, 'low_freq_factor': 1.0, 'high_freq_factor': 4.0,"
+            + " 'original_max_position_embeddings': 8192, 'rope_type': 'llama3'";
+    RotaryScaling expected = new RotaryScaling.Llama3(8, 1, 4, 8192);
+    for (String changes :
+        List.of(
+            "{'rope_theta': 500000, 'rope_scaling': " + llama3 + "}}",
+            "{'rope_parameters': " + llama3 + ", 'rope_theta': 500000}}",
+            "{'rope_parameters': "
+                + llama3
+                + ", 'rope_theta': 500000}, 'rope_scaling': "
+                + llama3
+                + "}}")) {
+      assertThat(model(Fixtures.LLAMA, changes).positions())
+          .isEqualTo(new Positions.Rotary(500_000, 1, expected));
+    }
+    assertThat(
+            model(Fixtures.LLAMA, "{'rope_scaling': {'type': 'linear', 'factor': 2}}").positions())
+        .isEqualTo(new Positions.Rotary(10_000, 1, new RotaryScaling.Linear(2)));
+  }
+
+  /** What a family cannot say is not written as something else. */
+  @Test
+  void aConfigThatAFamilyLacksIsRefused() {
+    ModelConfig windowed = model(Fixtures.config("mistral"), "{}");
+    assertThat(ConfigJson.of("x", Family.MISTRAL.config(windowed)).model()).isEqualTo(windowed);
+    assertThatThrownBy(() -> Family.LLAMA.config(windowed))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessageContaining("the family llama has no such models");
+  }
+
+  @Test
+  void keysOfOtherToolsAreListed() {
+    ObjectNode json = Fixtures.object(Fixtures.config("qwen3"));
+    json.put("use_cache", true).put("prefill_chunk_size", 3).put("max_window_layers", 2);
+    assertThat(ConfigJson.of("x", json).passedOver()).containsExactly("prefill_chunk_size");
   }
 
   @ParameterizedTest
   @CsvSource({
     "gpt2, 124439808",
     "llama2_7b, 6738415616",
+    "llama3_1_8b, 8030261248",
+    "mistral_7b, 7241732096",
+    "olmo-1b, 1176764416",
+    "olmo-7b, 6888095744",
+    "olmo2_7b, 7298617344",
+    "pythia-70m, 70426624",
+    "qwen2_0_5b, 494032768",
+    "qwen3_0.6b, 596049920",
     "smollm_135m, 134515008",
     "tinyllama_1b_chat_v1.0, 1100048384"
   })
   void realConfigsHaveTheirPublishedSizes(String name, long parameters) {
     Path file = SharedData.require("configs").resolve(name + ".json");
-    assertThat(ConfigJson.read(file).model().parameterCount()).isEqualTo(parameters);
-  }
-
-  @ParameterizedTest
-  @CsvSource({
-    "llama3_1_8b, rope_scaling",
-    "mistral_7b, model_type",
-    "qwen2_0_5b, model_type",
-    "qwen3_0.6b, model_type",
-    "olmo-1b, model_type",
-    "olmo2_7b, model_type",
-    "pythia-70m, model_type"
-  })
-  void otherFamiliesAreRefusedByName(String name, String key) {
-    Path file = SharedData.require("configs").resolve(name + ".json");
-    assertThatThrownBy(() -> ConfigJson.read(file).model())
-        .isInstanceOf(CheckpointException.class)
-        .hasMessageStartingWith(file + ": " + key + " is ");
+    ConfigJson json = ConfigJson.read(file);
+    ModelConfig config = json.model();
+    assertThat(config.parameterCount()).isEqualTo(parameters);
+    assertThat(
+            json.family().translation().placements(config).stream()
+                .mapToLong(placement -> placement.shape().size())
+                .sum())
+        .as("the tensors of its file")
+        .isEqualTo(parameters);
+    assertThat(ConfigJson.of("back", json.family().config(config)).model()).isEqualTo(config);
   }
 
   @ParameterizedTest

@@ -37,6 +37,22 @@ final class Fixtures {
        "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 10}
       """;
 
+  static final String GPT_NEOX =
+      """
+      {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"], "vocab_size": 7,
+       "max_position_embeddings": 5, "hidden_size": 8, "num_hidden_layers": 2,
+       "num_attention_heads": 2, "intermediate_size": 10, "rotary_pct": 0.5}
+      """;
+
+  /** A small config of a family, its optional keys left out. */
+  static String config(String family) {
+    return switch (family) {
+      case "gpt2" -> GPT2;
+      case "gpt_neox" -> GPT_NEOX;
+      default -> LLAMA.replace("\"llama\"", "\"" + family + "\"");
+    };
+  }
+
   static ObjectNode object(String json) {
     try {
       return (ObjectNode) Json.parse(json);

@@ -44,24 +44,60 @@ class TokenizerTest {
   @CsvSource({"gpt2, 50257", "gpt-neox-20b, 50277"})
   void difficultStringsHaveTheirKnownIds(String name, int vocabulary) throws IOException {
     Path tokenizers = SharedData.require("tokenizers");
-    List<String> lines = Files.readAllLines(tokenizers.resolve("golden/" + name + ".jsonl"));
-    assertThat(lines).hasSize(47);
     try (Tokenizer tokenizer = Tokenizer.open(tokenizers.resolve(name + "/tokenizer.json"))) {
       assertThat(tokenizer.vocabularySize()).isEqualTo(vocabulary);
-      assertThat(tokenizer.bosId()).isEmpty();
-      for (String line : lines) {
-        JsonNode golden = Json.parse(line);
-        String text = golden.get("text").asText();
-        int[] expected =
-            IntStream.range(0, golden.get("ids").size())
-                .map(i -> golden.get("ids").get(i).asInt())
-                .toArray();
-        assertThat(tokenizer.encode(text)).as(text).isEqualTo(expected);
-        assertThat(tokenizer.encodeWithoutSpecialTokens(text)).isEqualTo(expected);
-        assertThat(tokenizer.decode(expected)).isEqualTo(text);
-      }
-      assertThat(tokenizer.decode(tokenizer.encode("a\0b"))).isEqualTo("a\0b");
+      holdToGolden(tokenizer, name);
     }
+  }
+
+  private static void holdToGolden(Tokenizer tokenizer, String name) throws IOException {
+    Path golden = SharedData.require("tokenizers").resolve("golden/" + name + ".jsonl");
+    List<String> lines = Files.readAllLines(golden);
+    assertThat(lines).hasSize(47);
+    assertThat(tokenizer.bosId()).isEmpty();
+    for (String line : lines) {
+      JsonNode json = Json.parse(line);
+      String text = json.get("text").asText();
+      int[] expected =
+          IntStream.range(0, json.get("ids").size())
+              .map(i -> json.get("ids").get(i).asInt())
+              .toArray();
+      assertThat(tokenizer.encode(text)).as(text).isEqualTo(expected);
+      assertThat(tokenizer.encodeWithoutSpecialTokens(text)).isEqualTo(expected);
+      assertThat(tokenizer.decode(expected)).isEqualTo(text);
+    }
+    assertThat(tokenizer.decode(tokenizer.encode("a\0b"))).isEqualTo("a\0b");
+  }
+
+  /** What there was before tokenizer.json, and only for GPT-2. */
+  @Test
+  void gpt2FromItsVocabularyAndMerges() throws IOException {
+    Path source = SharedData.require("tokenizers").resolve("gpt2");
+    try (Tokenizer old = Tokenizer.openGpt2(source);
+        Tokenizer current = Tokenizer.open(source.resolve("tokenizer.json"))) {
+      holdToGolden(old, "gpt2");
+      assertThat(old.vocabularySize()).isEqualTo(50257);
+      String text = "A page<|endoftext|> and  another\n\n1234567 don't 'LL \u00e9\ud83d\ude00";
+      assertThat(old.encode(text)).isEqualTo(current.encode(text)).contains(50256);
+      assertThat(old.decode(old.encode(text))).isEqualTo(current.decode(current.encode(text)));
+    }
+  }
+
+  @Test
+  void vocabularyAndMergesOfASmallModel() {
+    Fixtures.write(folder.resolve("vocab.json"), "{\"a\": 0, \"b\": 1, \"ab\": 2}");
+    Fixtures.write(folder.resolve("merges.txt"), "#version: 0.2\na b\n");
+    Fixtures.write(folder.resolve("added_tokens.json"), "{\"<x>\": 3}");
+    assertThat(Gpt2Tokenizer.isIn(folder)).isTrue();
+    try (Tokenizer tokenizer = Tokenizer.openGpt2(folder)) {
+      assertThat(tokenizer.encode("aab<x>ba")).containsExactly(0, 2, 3, 1, 0);
+    }
+    Fixtures.write(folder.resolve("merges.txt"), "#version: 0.2\na b c\n");
+    assertThatThrownBy(() -> Tokenizer.openGpt2(folder))
+        .isInstanceOf(CheckpointException.class)
+        .hasMessage(
+            folder.resolve("merges.txt")
+                + ": line 2 is 'a b c', expected two parts of a token with a space between");
   }
 
   @Test

@@ -8,6 +8,7 @@ import filigree.transformer.MemoryEstimate;
 import filigree.transformer.ModelConfig;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.List;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -53,6 +54,12 @@ final class InspectCommand implements Callable<Integer> {
       json.put("dtype", String.join(", ", dtypes.keySet()));
       json.put("tensors", checkpoint.tensors().size());
       json.put("bytes", bytes);
+      config.attention().window().ifPresent(window -> json.put("window", window));
+      List<String> passedOver = checkpoint.keysPassedOver();
+      if (!passedOver.isEmpty()) {
+        ArrayNode keys = json.putArray("config_keys_passed_over");
+        passedOver.forEach(keys::add);
+      }
       checkpoint.gates().ifPresent(settings -> json.set("filigree", settings));
       MemoryEstimate estimate = MemoryEstimate.of(config, 1, config.sizes().context());
       ObjectNode memory = json.putObject("memory");
@@ -80,6 +87,13 @@ final class InspectCommand implements Callable<Integer> {
                 mebibytes(estimate.evalBytes()),
                 mebibytes(estimate.trainBytes()),
                 mebibytes(estimate.sparsifyBytes()));
+        if (!passedOver.isEmpty()) {
+          common
+              .out()
+              .printf(
+                  "keys of config.json that say nothing to Filigree: %s%n",
+                  String.join(", ", passedOver));
+        }
         if (listTensors) {
           checkpoint
               .tensors()
