@@ -2,7 +2,7 @@
 """Float64 oracle: logits and losses of decoder-only transformers in Hugging Face folders, in plain numpy.
 
 Slow and short on purpose. It shares no code and no library with the Java engine, so that an agreement
-of the two says something. Families: GPT-2, Llama (with grouped heads), OLMo-2.
+of the two says something. Families: GPT-2, Llama, Mistral, Qwen2, Qwen3, OLMo, OLMo-2, GPT-NeoX.
 
     python3 test/oracle/oracle.py eval   MODEL --data FILE.jsonl [--limit DOCS] [--context N] [--gates hard] [--gate-bias B]
     python3 test/oracle/oracle.py logits MODEL (--ids 1,2,3 | --text T) [--gates hard] [--gate-bias B]
@@ -55,6 +55,7 @@ class Model:
         self.layers = self.config["n_layer" if gpt2 else "num_hidden_layers"]
         self.heads = self.config["n_head" if gpt2 else "num_attention_heads"]
         self.context = self.config["n_positions" if gpt2 else "max_position_embeddings"]
+        self.window = self.config["sliding_window"] if self.family == "mistral" else None
 
     def __getitem__(self, name):
         return self.weights[name]
@@ -85,22 +86,49 @@ def silu(x):
     return x * sigmoid(x)
 
 
-def rotary(x, theta):
-    """x [heads, T, d]; the pair of component c is c + d/2 (the half-split convention of Hugging Face's Llama)."""
+def gelu(x):
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def frequencies(theta, d, scaling):
+    """Angles per position of the d/2 pairs; scaling is rope_scaling of config.json."""
+    plain = theta ** (-np.arange(0, d, 2) / d)
+    if scaling is None:
+        return plain
+    if scaling["rope_type"] == "linear":
+        return plain / scaling["factor"]
+    assert scaling["rope_type"] == "llama3"
+    factor, low, high = scaling["factor"], scaling["low_freq_factor"], scaling["high_freq_factor"]
+    out = []
+    for f in plain:
+        wavelength = 2 * math.pi / f
+        if wavelength < scaling["original_max_position_embeddings"] / high:
+            out.append(f)
+        elif wavelength > scaling["original_max_position_embeddings"] / low:
+            out.append(f / factor)
+        else:
+            smooth = (scaling["original_max_position_embeddings"] / wavelength - low) / (high - low)
+            out.append((1 - smooth) * f / factor + smooth * f)
+    return np.array(out)
+
+
+def rotary(x, theta, scaling=None, rotated=None):
+    """x [heads, T, d]; of the first `rotated` components (all by default) the pair of c is c + rotated/2 (the half-split
+    convention of Hugging Face's Llama); the others stay."""
     heads, T, d = x.shape
-    inverse_frequency = theta ** (-np.arange(0, d, 2) / d)  # [d/2]
-    angle = np.arange(T)[:, None] * inverse_frequency       # [T, d/2]
+    r = d if rotated is None else rotated
+    angle = np.arange(T)[:, None] * frequencies(theta, r, scaling)  # [T, r/2]
     cos, sin = np.cos(angle), np.sin(angle)
-    a, b = x[..., :d // 2], x[..., d // 2:]
-    return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+    a, b, rest = x[..., :r // 2], x[..., r // 2:r], x[..., r:]
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin, rest], -1)
 
 
 class GateCounts:
-    """Gate statistics of one forward pass, [layers, heads], over the causal pairs of the window."""
+    """Gate statistics of one forward pass, [layers, heads], over the pairs that attention sees."""
 
-    def __init__(self, T):
+    def __init__(self, T, window=None):
         self.T = T
-        self.pairs = T * (T + 1) // 2    # causal pairs of one head
+        self.pairs = int(visible(T, window).sum())    # of one head
         self.open = []                   # pairs with z > 0
         self.expected = []               # sum of sigmoid(z)
         self.empty_rows = []             # queries whose gates are all closed
@@ -111,12 +139,18 @@ class GateCounts:
 NEAR = 2e-5
 
 
-def attention(q, k, v, gates, gate_bias, counts, threshold=0.0):
+def visible(T, window=None):
+    """[T, T]: query i sees key j if j <= i and, with a sliding window, i - window < j."""
+    i, j = np.arange(T)[:, None], np.arange(T)[None, :]
+    return (j <= i) & (window is None or i - j < (window or 0))
+
+
+def attention(q, k, v, gates, gate_bias, counts, threshold=0.0, window=None):
     """q [H, T, d], k and v [K, T, d] -> [H, T, d]. Query head h reads key-value head h // (H / K)."""
     H, T, d = q.shape
     k = np.repeat(k, H // k.shape[0], axis=0)
     v = np.repeat(v, H // v.shape[0], axis=0)
-    causal = np.tril(np.ones((T, T), bool))
+    causal = visible(T, window)
     s = q @ k.transpose(0, 2, 1) / math.sqrt(d)
     z = s + gate_bias
     masked = np.where(causal, s, -np.inf)
@@ -168,23 +202,62 @@ def gpt2(m, ids, attend):
     return x @ (m[p + "wte.weight"] if tied else m["lm_head.weight"]).T
 
 
+def linear(m, x, name):
+    """Linear stores [out, in]; a bias where the file has one."""
+    y = x @ m[name + ".weight"].T
+    return y + m[name + ".bias"] if name + ".bias" in m.weights else y
+
+
+def gated_mlp(m, x, b):
+    assert m.config["hidden_act"] == "silu"
+    return linear(m, silu(linear(m, x, b + "mlp.gate_proj")) * linear(m, x, b + "mlp.up_proj"), b + "mlp.down_proj")
+
+
 def llama(m, ids, attend):
+    """Also Mistral (a window), Qwen2 (biases), Qwen3 (q and k normed head by head)."""
     c = m.config
     eps, theta, kv_heads = c["rms_norm_eps"], c.get("rope_theta", 10000.0), c["num_key_value_heads"]
-    assert c.get("rope_scaling") is None and not c.get("attention_bias") and c["hidden_act"] == "silu"
+    scaling = c.get("rope_scaling")
+    # biases are where the config says, and nowhere else
+    q_bias, o_bias = "model.layers.0.self_attn.q_proj.bias", "model.layers.0.self_attn.o_proj.bias"
+    assert (q_bias in m.weights) == (m.family == "qwen2" or bool(c.get("attention_bias")))
+    assert (o_bias in m.weights) == bool(c.get("attention_bias"))
     x = m["model.embed_tokens.weight"][ids]
     for layer in range(m.layers):
         b = "model.layers.%d." % layer
         h = rms_norm(x, m[b + "input_layernorm.weight"], eps)
-        q = split_heads(h @ m[b + "self_attn.q_proj.weight"].T, m.heads)  # Linear stores [out, in]
-        k = split_heads(h @ m[b + "self_attn.k_proj.weight"].T, kv_heads)
-        v = split_heads(h @ m[b + "self_attn.v_proj.weight"].T, kv_heads)
-        y = attend(rotary(q, theta), rotary(k, theta), v)
-        x = x + join_heads(y) @ m[b + "self_attn.o_proj.weight"].T
-        h = rms_norm(x, m[b + "post_attention_layernorm.weight"], eps)
-        h = silu(h @ m[b + "mlp.gate_proj.weight"].T) * (h @ m[b + "mlp.up_proj.weight"].T)
-        x = x + h @ m[b + "mlp.down_proj.weight"].T
+        q = split_heads(linear(m, h, b + "self_attn.q_proj"), m.heads)
+        k = split_heads(linear(m, h, b + "self_attn.k_proj"), kv_heads)
+        v = split_heads(linear(m, h, b + "self_attn.v_proj"), kv_heads)
+        if m.family == "qwen3":
+            q, k = rms_norm(q, m[b + "self_attn.q_norm.weight"], eps), rms_norm(k, m[b + "self_attn.k_norm.weight"], eps)
+        y = attend(rotary(q, theta, scaling), rotary(k, theta, scaling), v)
+        x = x + linear(m, join_heads(y), b + "self_attn.o_proj")
+        x = x + gated_mlp(m, rms_norm(x, m[b + "post_attention_layernorm.weight"], eps), b)
     return llama_head(m, x)
+
+
+def olmo(m, ids, attend):
+    """As Llama, with layer norms that have no weights, and q, k, v limited to -clip_qkv .. clip_qkv."""
+    c = m.config
+    theta, kv_heads, clip, eps = c["rope_theta"], c["num_key_value_heads"], c["clip_qkv"], 1e-5
+
+    def projected(h, name, heads):
+        y = linear(m, h, name)
+        return split_heads(y if clip is None else np.clip(y, -clip, clip), heads)
+
+    x = m["model.embed_tokens.weight"][ids]
+    for layer in range(m.layers):
+        b = "model.layers.%d." % layer
+        h = layer_norm(x, 1, 0, eps)
+        q = projected(h, b + "self_attn.q_proj", m.heads)
+        k = projected(h, b + "self_attn.k_proj", kv_heads)
+        v = projected(h, b + "self_attn.v_proj", kv_heads)
+        y = attend(rotary(q, theta), rotary(k, theta), v)
+        x = x + linear(m, join_heads(y), b + "self_attn.o_proj")
+        x = x + gated_mlp(m, layer_norm(x, 1, 0, eps), b)
+    x = layer_norm(x, 1, 0, eps)
+    return x @ m["model.embed_tokens.weight" if c["tie_word_embeddings"] else "lm_head.weight"].T
 
 
 def olmo2(m, ids, attend):
@@ -211,7 +284,35 @@ def llama_head(m, x):
     return x @ (m["model.embed_tokens.weight"] if tied else m["lm_head.weight"]).T
 
 
-FAMILIES = {"gpt2": gpt2, "llama": llama, "olmo2": olmo2}
+def gpt_neox(m, ids, attend):
+    """Rows of query_key_value: first head's query, key, value, then the second's. Only a part of a head is rotated."""
+    c = m.config
+    eps, theta, d = c["layer_norm_eps"], c["rotary_emb_base"], c["hidden_size"] // m.heads
+    rotated = int(d * c["rotary_pct"])
+    assert c["hidden_act"] == "gelu"
+
+    def norm(x, name):
+        return layer_norm(x, m[name + ".weight"], m[name + ".bias"], eps)
+
+    def linear(x, name):
+        return x @ m[name + ".weight"].T + m[name + ".bias"]
+
+    x = m["gpt_neox.embed_in.weight"][ids]
+    for layer in range(m.layers):
+        b = "gpt_neox.layers.%d." % layer
+        fused = linear(norm(x, b + "input_layernorm"), b + "attention.query_key_value").reshape(len(ids), m.heads, 3, d)
+        q, k, v = (fused[:, :, i].transpose(1, 0, 2) for i in range(3))
+        y = attend(rotary(q, theta, c.get("rope_scaling"), rotated), rotary(k, theta, c.get("rope_scaling"), rotated), v)
+        attended = linear(join_heads(y), b + "attention.dense")
+        read = x if c["use_parallel_residual"] else x + attended
+        h = gelu(linear(norm(read, b + "post_attention_layernorm"), b + "mlp.dense_h_to_4h"))
+        x = x + attended + linear(h, b + "mlp.dense_4h_to_h")
+    tied = c["tie_word_embeddings"]
+    return norm(x, "gpt_neox.final_layer_norm") @ m["gpt_neox.embed_in.weight" if tied else "embed_out.weight"].T
+
+
+FAMILIES = {"gpt2": gpt2, "llama": llama, "mistral": llama, "qwen2": llama, "qwen3": llama, "olmo": olmo, "olmo2": olmo2,
+            "gpt_neox": gpt_neox}
 
 
 # ---------------------------------------------------------------- forward, eval, generate
@@ -221,8 +322,9 @@ def forward(model, ids, gates=None, gate_bias=0.0, threshold=0.0):
     threshold other than 0 is only for measuring how much a gate flipped by rounding would matter."""
     ids = np.asarray(ids)
     assert 1 <= len(ids) <= model.context, "1 to %d tokens, not %d" % (model.context, len(ids))
-    counts = GateCounts(len(ids))
-    logits = model.body(model, ids, lambda q, k, v: attention(q, k, v, gates, gate_bias, counts, threshold))
+    counts = GateCounts(len(ids), model.window)
+    logits = model.body(
+        model, ids, lambda q, k, v: attention(q, k, v, gates, gate_bias, counts, threshold, model.window))
     counts.open, counts.expected = np.array(counts.open), np.array(counts.expected)
     counts.empty_rows = np.array(counts.empty_rows)
     return logits, counts

@@ -12,6 +12,7 @@ import filigree.test.SharedData;
 import filigree.transformer.Gates;
 import filigree.transformer.Parameters;
 import filigree.transformer.Transformer;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -27,7 +28,9 @@ final class GoldenModel implements AutoCloseable {
   private GoldenModel(Checkpoint checkpoint, DType type) {
     this.checkpoint = checkpoint;
     Map<String, Tensor> tensors = new LinkedHashMap<>();
-    checkpoint.weights(weights).forEach((name, tensor) -> tensors.put(name, widened(tensor, type)));
+    checkpoint
+        .storedWeights(weights)
+        .forEach((name, tensor) -> tensors.put(name, widened(tensor, type)));
     this.transformer =
         new Transformer(checkpoint.config(), Parameters.of(checkpoint.config(), tensors), weights);
   }
@@ -36,6 +39,11 @@ final class GoldenModel implements AutoCloseable {
     return tensor.dtype() == type
         ? tensor
         : Tensor.of(weights, type, tensor.shape(), tensor.toDoubles());
+  }
+
+  /** Opens a checkpoint that the project ships. */
+  static GoldenModel at(Path folder, DType type) {
+    return new GoldenModel(Checkpoint.open(folder), type);
   }
 
   /** Opens a checkpoint, or skips the test where the shared data are not there. */
