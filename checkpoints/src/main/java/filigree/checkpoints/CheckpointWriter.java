@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.tensor.DType;
 import filigree.tensor.Tensor;
+import filigree.transformer.InitialWeights;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.ModelConfig.ParameterSpec;
 import java.io.IOException;
@@ -17,6 +18,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -65,13 +68,144 @@ public final class CheckpointWriter {
    *     writing fails; then nothing is left behind
    */
   public static void write(Path folder, Contents contents) {
+    write(folder, contents, Shards.ONE);
+  }
+
+  /**
+   * Writes a new folder in shards.
+   *
+   * @param folder its path; must not exist or be empty
+   * @param contents what it is to hold
+   * @param shards how the weights are cut into files
+   * @throws CheckpointException as {@link #write(Path, Contents)} does
+   */
+  public static void write(Path folder, Contents contents, Shards shards) {
     requireVacant(folder);
-    Path temporary = writeTemporary(folder, contents);
+    writeVacant(folder, writeTemporary(folder, Job.of(folder, contents, shards)));
+  }
+
+  /**
+   * What a folder of initial weights is to hold.
+   *
+   * @param config its config.json
+   * @param weights drawn tensor by tensor, so that no more than one is in memory
+   * @param dtype {@link DType#F32} or {@link DType#BF16}
+   * @param tokenizerSource a folder whose tokenizer files are carried over
+   * @param progress told the number of bytes written so far
+   */
+  public record Initial(
+      JsonNode config,
+      InitialWeights weights,
+      DType dtype,
+      Optional<Path> tokenizerSource,
+      LongConsumer progress) {}
+
+  /**
+   * Writes a new folder of initial weights, as {@link #write(Path, Contents)} does.
+   *
+   * @param folder its path; must not exist or be empty
+   * @param initial what it is to hold
+   * @param shards how the weights are cut into files
+   * @return the names of the files with weights, in order
+   * @throws CheckpointException where the folder is not empty or writing fails; then nothing is
+   *     left behind
+   */
+  public static List<String> initialise(Path folder, Initial initial, Shards shards) {
+    requireVacant(folder);
+    ConfigJson config = ConfigJson.of(folder + ": config", initial.config());
+    if (!config.model().equals(initial.weights().config())) {
+      throw new CheckpointException(folder + ": the weights are drawn for another config");
+    }
+    ObjectNode json = config.json();
+    json.put(json.has("dtype") ? "dtype" : "torch_dtype", torchName(initial.dtype()));
+    Job job =
+        new Job(
+            ConfigJson.of(folder + ": config", json),
+            new WeightSource.Drawn(initial.weights(), initial.dtype()),
+            initial.tokenizerSource(),
+            shards,
+            initial.progress());
+    Path temporary = writeTemporary(folder, job);
+    List<String> files = job.files();
+    writeVacant(folder, temporary);
+    return files;
+  }
+
+  private static void writeVacant(Path folder, Path temporary) {
     try {
       AtomicFiles.rename(temporary, folder);
     } catch (RuntimeException e) {
       AtomicFiles.deleteTree(temporary);
       throw e;
+    }
+  }
+
+  /**
+   * How weights are cut into files.
+   *
+   * @param maxBytes the most data of a file; a larger tensor has a file of its own
+   */
+  public record Shards(long maxBytes) {
+    /** One file, however large. */
+    public static final Shards ONE = new Shards(Long.MAX_VALUE);
+
+    /** Checks the limit. */
+    public Shards {
+      if (maxBytes < 1) {
+        throw new CheckpointException(
+            "shards: at most " + maxBytes + " bytes each, expected at least 1");
+      }
+    }
+
+    /** Cuts, in order; never an empty file but where there is nothing at all. */
+    List<List<SafetensorsWriter.Source>> cut(List<SafetensorsWriter.Source> sources) {
+      List<List<SafetensorsWriter.Source>> out = new ArrayList<>();
+      List<SafetensorsWriter.Source> shard = new ArrayList<>();
+      long bytes = 0;
+      for (SafetensorsWriter.Source source : sources) {
+        if (!shard.isEmpty() && source.byteSize() > maxBytes - bytes) {
+          out.add(shard);
+          shard = new ArrayList<>();
+          bytes = 0;
+        }
+        shard.add(source);
+        bytes += source.byteSize();
+      }
+      out.add(shard);
+      return out;
+    }
+  }
+
+  /** What is written: the config as it will be, and where weights come from. */
+  private record Job(
+      ConfigJson config,
+      WeightSource weights,
+      Optional<Path> tokenizerSource,
+      Shards shards,
+      LongConsumer progress) {
+    static Job of(Path folder, Contents contents, Shards shards) {
+      ConfigJson config = ConfigJson.of(folder + ": config", merged(folder, contents));
+      requireComplete(folder, config, contents.weights());
+      return new Job(
+          config,
+          new WeightSource.Existing(contents.weights()),
+          contents.tokenizerSource(),
+          shards,
+          bytes -> {});
+    }
+
+    /** In the order of names, as Hugging Face writes them. */
+    List<List<SafetensorsWriter.Source>> cut() {
+      return shards.cut(
+          config.family().translation().placements(config.model()).stream()
+              .map(placement -> placement.source(weights))
+              .sorted(Comparator.comparing(SafetensorsWriter.Source::name))
+              .toList());
+    }
+
+    List<String> files() {
+      int count = cut().size();
+      return IntStream.range(0, count).mapToObj(i -> WeightFiles.shard(i, count)).toList();
     }
   }
 
@@ -87,12 +221,24 @@ public final class CheckpointWriter {
    *     do not fit together, or writing fails; then the old one is still there
    */
   public static void replace(Path folder, Contents contents) {
+    replace(folder, contents, Shards.ONE);
+  }
+
+  /**
+   * Writes a folder in shards in the place of an older one, or a new one.
+   *
+   * @param folder its path
+   * @param contents what it is to hold; its tokenizer source may be the folder itself
+   * @param shards how the weights are cut into files
+   * @throws CheckpointException as {@link #replace(Path, Contents)} does
+   */
+  public static void replace(Path folder, Contents contents, Shards shards) {
     recover(folder);
     boolean exists = Files.exists(folder);
     if (exists && !Files.exists(folder.resolve("config.json"))) {
       requireVacant(folder);
     }
-    Path temporary = writeTemporary(folder, contents);
+    Path temporary = writeTemporary(folder, Job.of(folder, contents, shards));
     Path previous = previous(folder);
     try {
       if (exists) {
@@ -149,27 +295,31 @@ public final class CheckpointWriter {
     }
   }
 
-  private static Path writeTemporary(Path folder, Contents contents) {
-    ConfigJson config = ConfigJson.of(folder + ": config", merged(folder, contents));
-    List<Placement> placements = config.family().translation().placements(config.model());
-    requireComplete(folder, config.model(), placements, contents.weights());
-    // In the order of names, as Hugging Face writes them.
-    List<SafetensorsWriter.Source> sources =
-        placements.stream()
-            .map(placement -> placement.source(contents.weights()))
-            .sorted(Comparator.comparing(SafetensorsWriter.Source::name))
-            .toList();
+  private static Path writeTemporary(Path folder, Job job) {
+    List<List<SafetensorsWriter.Source>> shards = job.cut();
     Path temporary = AtomicFiles.temporarySibling(folder.toAbsolutePath().normalize());
     try {
       Files.createDirectories(temporary);
-      SafetensorsWriter.write(
-          temporary.resolve(WeightFiles.SINGLE),
-          new SafetensorsWriter.Contents(
-              folder.resolve(WeightFiles.SINGLE), sources, Map.of("format", "pt")),
-          Safetensors.IfExists.FAIL);
-      writeConfig(temporary.resolve("config.json"), config.json());
-      if (contents.tokenizerSource().isPresent()) {
-        carryOver(contents.tokenizerSource().get(), temporary);
+      long written = 0;
+      for (int i = 0; i < shards.size(); i++) {
+        String name = WeightFiles.shard(i, shards.size());
+        long before = written;
+        SafetensorsWriter.write(
+            temporary.resolve(name),
+            new SafetensorsWriter.Contents(
+                folder.resolve(name),
+                shards.get(i),
+                Map.of("format", "pt"),
+                bytes -> job.progress().accept(before + bytes)),
+            Safetensors.IfExists.FAIL);
+        written += shards.get(i).stream().mapToLong(SafetensorsWriter.Source::byteSize).sum();
+      }
+      if (shards.size() > 1) {
+        writeJson(temporary.resolve(WeightFiles.INDEX), index(shards));
+      }
+      writeJson(temporary.resolve("config.json"), job.config().json());
+      if (job.tokenizerSource().isPresent()) {
+        carryOver(job.tokenizerSource().get(), temporary);
       }
       AtomicFiles.forceFolder(temporary);
       return temporary;
@@ -183,6 +333,21 @@ public final class CheckpointWriter {
       AtomicFiles.deleteTree(temporary);
       throw e;
     }
+  }
+
+  private static ObjectNode index(List<List<SafetensorsWriter.Source>> shards) {
+    ObjectNode out = Json.MAPPER.createObjectNode();
+    ObjectNode metadata = out.putObject("metadata");
+    ObjectNode map = out.putObject("weight_map");
+    long total = 0;
+    for (int i = 0; i < shards.size(); i++) {
+      for (SafetensorsWriter.Source source : shards.get(i)) {
+        map.put(source.name(), WeightFiles.shard(i, shards.size()));
+        total += source.byteSize();
+      }
+    }
+    metadata.put("total_size", total);
+    return out;
   }
 
   private static ObjectNode merged(Path folder, Contents contents) {
@@ -219,12 +384,11 @@ public final class CheckpointWriter {
     };
   }
 
-  private static void requireComplete(
-      Path folder, ModelConfig config, List<Placement> placements, Map<String, Tensor> weights) {
+  private static void requireComplete(Path folder, ConfigJson config, Map<String, Tensor> weights) {
     List<String> missing = new ArrayList<>();
     List<String> contradictions = new ArrayList<>();
     Set<String> unknown = new LinkedHashSet<>(weights.keySet());
-    for (ParameterSpec spec : config.parameters()) {
+    for (ParameterSpec spec : config.model().parameters()) {
       Tensor tensor = weights.get(spec.name());
       unknown.remove(spec.name());
       if (tensor == null) {
@@ -236,7 +400,7 @@ public final class CheckpointWriter {
       }
     }
     if (missing.isEmpty()) {
-      for (Placement placement : placements) {
+      for (Placement placement : config.family().translation().placements(config.model())) {
         Set<DType> types = new LinkedHashSet<>();
         placement.parts().forEach(part -> types.add(weights.get(part.name()).dtype()));
         if (types.size() > 1) {
@@ -254,10 +418,10 @@ public final class CheckpointWriter {
     }
   }
 
-  private static void writeConfig(Path file, ObjectNode config) throws IOException {
+  private static void writeJson(Path file, ObjectNode json) throws IOException {
     try {
       Files.writeString(
-          file, Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(config) + "\n");
+          file, Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
     } catch (JsonProcessingException e) {
       throw new AssertionError("a tree of nodes can always be written", e);
     }

@@ -144,25 +144,32 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
   /**
    * Describes the tensor of the file for writing.
    *
-   * @param weights at least the parts, by name, of their shapes and of one floating type
+   * @param weights has at least the parts, of their shapes and of one floating type
    */
-  SafetensorsWriter.Source source(Map<String, Tensor> weights) {
-    List<Tensor> tensors = parts.stream().map(part -> weights.get(part.name())).toList();
-    if (tensors.size() == 1 && layout instanceof AsItIs) {
-      return SafetensorsWriter.Source.of(tensor, tensors.getFirst());
+  SafetensorsWriter.Source source(WeightSource weights) {
+    DType dtype = weights.dtype(parts.getFirst().name());
+    if (parts.size() == 1 && layout instanceof AsItIs) {
+      return new SafetensorsWriter.Source(
+          tensor, dtype, shape(), arena -> bytes(weights, parts.getFirst(), arena));
     }
-    DType dtype = tensors.getFirst().dtype();
     return new SafetensorsWriter.Source(
         tensor,
         dtype,
         shape(),
         arena -> {
           MemorySegment out = arena.allocate(shape().size() * dtype.bytes(), Double.BYTES);
-          for (int part = 0; part < tensors.size(); part++) {
-            move(part, out, tensors.get(part).bytes(), dtype.bytes(), Direction.INTO_STACK);
+          for (int part = 0; part < parts.size(); part++) {
+            try (Arena once = Arena.ofConfined()) {
+              MemorySegment own = bytes(weights, parts.get(part), once);
+              move(part, out, own, dtype.bytes(), Direction.INTO_STACK);
+            }
           }
           return out;
         });
+  }
+
+  private static MemorySegment bytes(WeightSource weights, ParameterSpec part, Arena arena) {
+    return weights.bytes(part.name(), part.shape().size(), arena);
   }
 
   /** Which way bits are moved. */

@@ -280,7 +280,7 @@ public final class Safetensors implements AutoCloseable {
     List<SafetensorsWriter.Source> sources = new ArrayList<>();
     tensors.forEach((name, tensor) -> sources.add(SafetensorsWriter.Source.of(name, tensor)));
     SafetensorsWriter.write(
-        file, new SafetensorsWriter.Contents(file, sources, metadata), ifExists);
+        file, new SafetensorsWriter.Contents(file, sources, metadata, bytes -> {}), ifExists);
   }
 
   @Override

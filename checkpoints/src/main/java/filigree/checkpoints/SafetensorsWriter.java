@@ -19,6 +19,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
+import java.util.function.LongConsumer;
 
 /** Writes safetensors files; see {@link Safetensors#write}. */
 final class SafetensorsWriter {
@@ -52,8 +53,10 @@ final class SafetensorsWriter {
    * @param shown the path that errors name; not the file's where its folder is still to be renamed
    * @param sources the tensors, in order
    * @param metadata the file's own notes
+   * @param progress told the number of bytes of data written so far
    */
-  record Contents(Path shown, List<Source> sources, Map<String, String> metadata) {}
+  record Contents(
+      Path shown, List<Source> sources, Map<String, String> metadata, LongConsumer progress) {}
 
   static void write(Path file, Contents contents, Safetensors.IfExists ifExists) {
     requireAbsent(file, ifExists);
@@ -64,8 +67,11 @@ final class SafetensorsWriter {
       try (FileChannel channel =
           FileChannel.open(temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
         write(channel, ByteBuffer.wrap(header));
+        long written = 0;
         for (Source source : contents.sources()) {
           writeTensor(channel, source);
+          written += source.byteSize();
+          contents.progress().accept(written);
         }
         channel.force(true);
       } catch (IOException e) {

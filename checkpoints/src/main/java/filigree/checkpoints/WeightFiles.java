@@ -15,6 +15,11 @@ final class WeightFiles implements AutoCloseable {
   static final String SINGLE = "model.safetensors";
   static final String INDEX = "model.safetensors.index.json";
 
+  /** The name of a file with weights, as Hugging Face numbers them: from 1. */
+  static String shard(int index, int count) {
+    return count == 1 ? SINGLE : "model-%05d-of-%05d.safetensors".formatted(index + 1, count);
+  }
+
   private final Path source;
   private final List<Safetensors> files;
   private final Map<String, Located> tensors;

@@ -9,14 +9,19 @@ import filigree.tensor.DType;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
+import filigree.transformer.InitialWeights;
+import filigree.transformer.ModelConfig;
 import filigree.transformer.ModelConfig.ParameterSpec;
+import filigree.transformer.Parameters;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -179,6 +184,92 @@ class CheckpointWriterTest {
                 + " parameters: strange; parameters that contradict the config: norm.weight found"
                 + " I32 [8], expected F32, F64, BF16 or F16 [8]");
     assertOnly();
+  }
+
+  private static List<String> names(Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(folder)) {
+      return files.map(file -> file.getFileName().toString()).sorted().toList();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {1, 700, 1500, 1_000_000})
+  void shardsHoldWhatOneFileHolds(long maxBytes) throws IOException {
+    Contents contents = contents(Fixtures.GPT_NEOX);
+    Path folder = parent.resolve("model");
+    CheckpointWriter.write(folder, contents, new CheckpointWriter.Shards(maxBytes));
+    List<String> names = names(folder);
+    long total = 0;
+    for (Tensor tensor : contents.weights().values()) {
+      total += tensor.byteSize();
+    }
+    if (maxBytes > total) {
+      assertThat(names).containsExactly("config.json", "model.safetensors");
+    } else {
+      int shards = names.size() - 2;
+      assertThat(shards).isGreaterThan(1);
+      assertThat(names)
+          .contains("model.safetensors.index.json")
+          .contains("model-%05d-of-%05d.safetensors".formatted(1, shards))
+          .contains("model-%05d-of-%05d.safetensors".formatted(shards, shards));
+      ObjectNode index = Json.readObject(folder.resolve("model.safetensors.index.json"));
+      assertThat(index.at("/weight_map").size()).isEqualTo(1 + 2 * 12 + 3);
+      assertThat(index.at("/metadata/total_size").asLong()).isEqualTo(total);
+      for (String name : names) {
+        if (name.endsWith(".safetensors")) {
+          try (Safetensors file = Safetensors.open(folder.resolve(name))) {
+            long bytes = file.tensors().values().stream().mapToLong(StoredTensor::byteSize).sum();
+            assertThat(bytes <= maxBytes || file.tensors().size() == 1).isTrue();
+          }
+        }
+      }
+    }
+    try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+      Map<String, Tensor> read = checkpoint.storedWeights(memory);
+      contents
+          .weights()
+          .forEach(
+              (name, tensor) ->
+                  assertThat(read.get(name).bytes().mismatch(tensor.bytes())).isEqualTo(-1));
+    }
+    // In the place of the shards, whatever their number.
+    CheckpointWriter.replace(folder, contents, new CheckpointWriter.Shards(2000));
+    CheckpointWriter.replace(folder, contents);
+    assertThat(names(folder)).containsExactly("config.json", "model.safetensors");
+    assertOnly(folder);
+  }
+
+  /** Drawn tensor by tensor, as Parameters.random draws them in memory; bfloat16 is rounded. */
+  @ParameterizedTest
+  @CsvSource({"gpt2, F32", "gpt2, BF16", "gpt_neox, F32", "gpt_neox, BF16", "olmo, BF16"})
+  void initialWeightsAreThoseOfTheSeed(String family, DType type) {
+    ObjectNode config = Fixtures.object(Fixtures.config(family));
+    ModelConfig model = ConfigJson.of("test", config).model();
+    Parameters.Draw draw = new Parameters.Draw(0.02, 9);
+    List<Long> progress = new ArrayList<>();
+    Path folder = parent.resolve("model");
+    List<String> files =
+        CheckpointWriter.initialise(
+            folder,
+            new CheckpointWriter.Initial(
+                config, new InitialWeights(model, draw), type, Optional.empty(), progress::add),
+            new CheckpointWriter.Shards(400));
+    assertThat(files).hasSizeGreaterThan(1).allSatisfy(f -> assertThat(folder.resolve(f)).exists());
+    assertThat(progress).isSorted().endsWith(model.parameterCount() * type.bytes());
+    Map<String, Tensor> expected = Parameters.random(model, DType.F32, memory, draw).tensors();
+    try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+      assertThat(checkpoint.configJson().get("torch_dtype").asText())
+          .isEqualTo(type == DType.F32 ? "float32" : "bfloat16");
+      Map<String, Tensor> weights = checkpoint.weights(memory);
+      expected.forEach(
+          (name, tensor) -> {
+            for (long i = 0; i < tensor.size(); i++) {
+              double exact = tensor.get(i);
+              double rounding = type == DType.F32 ? 0 : Math.abs(exact) * 0x1p-8;
+              assertThat(weights.get(name).get(i)).isBetween(exact - rounding, exact + rounding);
+            }
+          });
+    }
   }
 
   @Test

@@ -25,6 +25,7 @@ import picocli.CommandLine.Command;
     subcommands = {
       DemoCommand.class,
       InspectCommand.class,
+      InitCommand.class,
       TrainCommand.class,
       LogitsCommand.class,
       EvalCommand.class,

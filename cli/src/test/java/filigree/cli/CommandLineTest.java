@@ -152,6 +152,40 @@ class CommandLineTest {
   }
 
   @Test
+  void initWritesAModelThatRuns() throws IOException {
+    Path config = model.resolve("config.json");
+    Path out = folder.resolve("initial");
+    JsonNode made =
+        run(
+                "init",
+                "--config",
+                config,
+                "--out",
+                out,
+                "--dtype",
+                "bf16",
+                "--max-shard-size",
+                "4KB",
+                "--json")
+            .json();
+    JsonNode seen = run("inspect", out, "--json").json();
+    assertThat(seen.path("parameters")).isEqualTo(made.path("parameters"));
+    assertThat(seen.path("dtype").asText()).isEqualTo("BF16");
+    assertThat(made.path("files")).hasSizeGreaterThan(1);
+    for (JsonNode file : made.path("files")) {
+      assertThat(out.resolve(file.asText())).exists();
+    }
+    assertThat(run("eval", out, "--data", text, "--json").json().path("ce").asDouble())
+        .isBetween(1.0, 6.0);
+    run("init", "--config", config, "--out", out).isRefused("not empty", "not overwritten");
+    Path never = folder.resolve("never-made");
+    run("init", "--config", config, "--out", never, "--dtype", "f8").isRefused("--dtype", "f8");
+    run("init", "--config", config, "--out", never, "--max-shard-size", "many")
+        .isRefused("--max-shard-size", "many");
+    assertThat(never).doesNotExist();
+  }
+
+  @Test
   void runFolderIsNeverOverwritten() throws IOException {
     Path out = model.getParent();
     byte[] before = Files.readAllBytes(out.resolve("run.json"));

@@ -3,7 +3,6 @@ package filigree.transformer;
 import filigree.autograd.Param;
 import filigree.tensor.DType;
 import filigree.tensor.Memory;
-import filigree.tensor.Philox;
 import filigree.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -55,9 +54,7 @@ public final class Parameters {
   }
 
   /**
-   * Draws initial weights as GPT-2 does: matrices from a normal distribution of deviation 0.02,
-   * those that write into the residual stream divided by sqrt(2 layers), norms 1, biases 0 (Radford
-   * et al., "Language models are unsupervised multitask learners", section 2.3).
+   * Draws {@link InitialWeights}.
    *
    * @param config the model
    * @param dtype F32 or F64
@@ -67,20 +64,10 @@ public final class Parameters {
    */
   public static Parameters random(ModelConfig config, DType dtype, Memory memory, Draw draw) {
     Map<String, Param> params = new LinkedHashMap<>();
-    int stream = 0;
+    InitialWeights initial = new InitialWeights(config, draw);
     for (ModelConfig.ParameterSpec spec : config.parameters()) {
-      Philox random = new Philox(draw.seed(), stream++);
       String name = spec.name();
-      boolean residual = name.endsWith("attn.o.weight") || name.endsWith("mlp.down.weight");
-      double deviation =
-          residual ? draw.deviation() / Math.sqrt(2.0 * config.sizes().layers()) : draw.deviation();
-      double constant = name.endsWith(".weight") ? 1 : 0;
-      Tensor value =
-          Tensor.generate(
-              memory,
-              dtype,
-              spec.shape(),
-              spec.shape().rank() > 1 ? i -> deviation * random.nextGaussian() : i -> constant);
+      Tensor value = Tensor.generate(memory, dtype, spec.shape(), initial.elements(name));
       params.put(name, new Param(name, value));
     }
     return new Parameters(params);
