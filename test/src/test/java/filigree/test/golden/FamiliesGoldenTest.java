@@ -3,6 +3,8 @@ package filigree.test.golden;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import filigree.autograd.Gradients;
+import filigree.autograd.Param;
 import filigree.autograd.Pass;
 import filigree.autograd.Site;
 import filigree.autograd.Tap;
@@ -15,14 +17,17 @@ import filigree.checkpoints.Safetensors;
 import filigree.tensor.AttentionSpec;
 import filigree.tensor.DType;
 import filigree.tensor.Kernels;
+import filigree.tensor.Philox;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import filigree.test.Closeness;
 import filigree.test.Engine;
+import filigree.transformer.Batch;
 import filigree.transformer.Gates;
 import filigree.transformer.KeyValueCache;
 import filigree.transformer.ModelConfig;
+import filigree.transformer.Transformer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -34,6 +39,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -244,6 +250,84 @@ class FamiliesGoldenTest {
 
   private static double sum(List<double[]> counts) {
     return counts.stream().flatMapToDouble(Arrays::stream).sum();
+  }
+
+  /**
+   * The loss of the whole model along a random direction of all its weights, in float64: the
+   * gradient against a central difference, with kernels fused and step by step.
+   */
+  @ParameterizedTest
+  @MethodSource("examples")
+  void gradientsAgreeWithDifferences(Example example) {
+    Kernels kernels = OPEN.get(Engine.ND4J_F64);
+    try (GoldenModel model = GoldenModel.at(example.folder(), DType.F64);
+        Workspace memory = new Workspace("directions");
+        Workspace scratch = new Workspace("gradient")) {
+      Map<Param, Tensor> directions = new LinkedHashMap<>();
+      Philox random = new Philox(5, 1);
+      for (Param param : model.transformer().parameters().all()) {
+        directions.put(
+            param,
+            Tensor.generate(memory, DType.F64, param.value().shape(), i -> random.nextGaussian()));
+      }
+      for (Predicate<String> looks :
+          List.<Predicate<String>>of(name -> false, name -> name.endsWith("hook_scale"))) {
+        double slope = slope(model, kernels, scratch, example.ids(), looks, directions);
+        double step = 1e-6; // along thousands of weights at once
+        double[] losses = new double[2];
+        for (int side = 0; side < 2; side++) {
+          double factor = side == 0 ? step : -step;
+          directions.forEach((param, d) -> kernels.accumulate(factor, d, param.value()));
+          try (Pass pass = Pass.inference(kernels, scratch)) {
+            losses[side] = loss(model, pass, scratch, example.ids()).value().item();
+          }
+          directions.forEach((param, d) -> kernels.accumulate(-factor, d, param.value()));
+        }
+        double difference = (losses[0] - losses[1]) / (2 * step);
+        assertThat(Math.abs(slope - difference))
+            .as("%s: slope %s, difference %s", example, slope, difference)
+            .isLessThan(1e-7 * Math.max(1, Math.abs(slope)));
+      }
+    }
+  }
+
+  private static double slope(
+      GoldenModel model,
+      Kernels kernels,
+      Workspace scratch,
+      int[] ids,
+      Predicate<String> looks,
+      Map<Param, Tensor> directions) {
+    Tap tap =
+        new Tap() {
+          @Override
+          public boolean wants(Site site) {
+            return looks.test(site.name());
+          }
+
+          @Override
+          public Var see(Pass pass, Site site, Var value) {
+            return value;
+          }
+        };
+    try (Pass pass = Pass.recording(kernels, scratch).with(tap)) {
+      Gradients gradients = pass.backward(loss(model, pass, scratch, ids));
+      double slope = 0;
+      for (Map.Entry<Param, Tensor> entry : directions.entrySet()) {
+        double[] gradient = gradients.of(entry.getKey()).orElseThrow().toDoubles();
+        double[] direction = entry.getValue().toDoubles();
+        for (int i = 0; i < gradient.length; i++) {
+          slope += gradient[i] * direction[i];
+        }
+      }
+      return slope;
+    }
+  }
+
+  private static Var loss(GoldenModel model, Pass pass, Workspace scratch, int[] ids) {
+    Batch batch = Batch.nextToken(List.of(ids), scratch);
+    return Transformer.loss(
+        pass, model.transformer().forward(pass, batch.ids(), Gates.dense()).logits(), batch);
   }
 
   /** Tensor by tensor and bit by bit, in the type of the file; and the config both ways. */
