@@ -86,6 +86,14 @@ class Nd4jKernelsTest {
                         0.7,
                         out)));
     calls.put(
+        "affine",
+        f ->
+            one(
+                f.out(3, 5),
+                out ->
+                    f.kernels.affine(
+                        f.random(3, 4), f.random(5, 4), Transpose.YES, f.random(5), out)));
+    calls.put(
         "permute",
         f -> one(f.out(4, 3), out -> f.kernels.permute(f.random(3, 4), new int[] {1, 0}, out)));
     calls.put(
