@@ -30,7 +30,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import java.util.Map;
 
 /**
  * Times a whole training step: forward, cross-entropy, backward, AdamW. One process for each shape
@@ -69,7 +68,7 @@ public final class StepBenchmark {
    * @throws IOException where the file of {@code --start} cannot be written
    */
   public static void main(String[] args) throws IOException {
-    Arguments arguments = Arguments.of(args);
+    Arguments arguments = Arguments.of(args, "gemm");
     try (Kernels kernels = Backend.CPU.open(arguments.number("threads", processors()))) {
       switch (arguments.words().getFirst()) {
         case "gemm" -> System.out.println(gemm(kernels, arguments));
@@ -329,42 +328,5 @@ public final class StepBenchmark {
         .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")) >> 10)
         .findFirst()
         .orElse(-1);
-  }
-
-  /**
-   * What was asked for.
-   *
-   * @param words arguments without a name
-   * @param options arguments {@code --name value}
-   */
-  private record Arguments(List<String> words, Map<String, String> options) {
-    private static final List<String> FLAGS = List.of("losses");
-
-    static Arguments of(String[] args) {
-      List<String> words = new ArrayList<>();
-      Map<String, String> options = new java.util.LinkedHashMap<>();
-      for (int i = 0; i < args.length; i++) {
-        if (!args[i].startsWith("--")) {
-          words.add(args[i]);
-        } else if (FLAGS.contains(args[i].substring(2))) {
-          options.put(args[i].substring(2), "");
-        } else if (i + 1 < args.length) {
-          options.put(args[i].substring(2), args[++i]);
-        }
-      }
-      return new Arguments(words.isEmpty() ? List.of("gemm") : words, options);
-    }
-
-    boolean has(String name) {
-      return options.containsKey(name);
-    }
-
-    String text(String name, String fallback) {
-      return options.getOrDefault(name, fallback);
-    }
-
-    int number(String name, int fallback) {
-      return options.containsKey(name) ? Integer.parseInt(options.get(name)) : fallback;
-    }
   }
 }

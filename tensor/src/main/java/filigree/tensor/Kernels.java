@@ -143,8 +143,8 @@ public interface Kernels extends AutoCloseable {
    * @param alpha the factor of the product
    * @param a [..., m, k], or [..., k, m] with {@code ta}
    * @param ta whether a is transposed
-   * @param b [..., k, n], or [..., n, k] with {@code tb}; of the type of the call, or BF16 or F16
-   *     where the provider reads them here ({@code nd4j} does); else an error that names b
+   * @param b [..., k, n], or [..., n, k] with {@code tb}; of the type of the call, or weights as
+   *     they were stored, BF16 or F16 (then without batch axes)
    * @param tb whether b is transposed
    * @param beta the factor of what out holds; 0 never reads it
    * @param out written; [..., m, n]

@@ -75,9 +75,18 @@ final class Checks {
     shape(kernel, name, tensor, Shape.of(columns));
   }
 
+  /** Weights may lie as they were stored. */
+  static void weights(String kernel, Tensor b) {
+    switch (b.dtype()) {
+      case F32, BF16, F16 -> {}
+      case F64, I32, I64, I8, U8 -> floats(kernel, b);
+    }
+  }
+
   /** Holds the operands of a linear map to each other. */
   static void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
-    floats("affine", a, b, bias, out);
+    floats("affine", a, bias, out);
+    weights("affine", b);
     rank("affine", "a", a, 2);
     long k = a.shape().dim(-1);
     perColumn("affine", "bias", bias, bias.size());

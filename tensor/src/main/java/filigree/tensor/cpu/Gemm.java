@@ -1,12 +1,16 @@
 package filigree.tensor.cpu;
 
+import filigree.tensor.DType;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
 import java.util.Optional;
 
-/** Matrix products: one OpenBLAS call for each part of the output that a thread takes. */
+/**
+ * Matrix products. Each thread takes parts of the output and computes them by {@link PackedProduct}
+ * or by OpenBLAS, whichever is faster for the form; products of a few rows go by {@link FewRows}.
+ */
 final class Gemm {
   // Below about 20 us of one core's work, waking others costs more than it saves.
   private static final double SERIAL_FLOPS = 1.5e6;
@@ -15,19 +19,25 @@ final class Gemm {
   // Parts begin at multiples of what OpenBLAS computes at once.
   private static final int ALIGN = 16;
 
+  // A widened block, 1 MiB, stays in the second-level cache.
+  private static final int WIDENED_DEPTH = 2048;
+  private static final int WIDENED_FLOATS = 256 << 10;
+
   private final Workers workers;
   private final ElementLanes lanes;
   private final Optional<PackedProduct> packed;
+  private final FewRows fewRows;
 
   Gemm(Workers workers, Lanes lanes) {
     this.workers = workers;
     this.lanes = lanes.elements();
     this.packed = lanes.tiles().map(PackedProduct::new);
+    this.fewRows = new FewRows(workers, lanes);
   }
 
   void matmul(
       double alpha, Tensor a, Transpose ta, Tensor b, Transpose tb, double beta, Tensor out) {
-    Checks.floats("matmul", a, b, out);
+    Checks.floats("matmul", a, out);
     Checks.rank("matmul", "a", a, 2);
     Checks.rank("matmul", "b", b, 2);
     Checks.rank("matmul", "out", out, 2);
@@ -65,7 +75,12 @@ final class Gemm {
     Product product =
         new Product(transposeA, transposeB, m, n, k, (float) alpha, (float) beta, lda, ldb, n);
     long strideB = shared ? 0 : (long) k * n * Float.BYTES;
-    run(product, a.address(), b.address(), 0, out.address(), batch, strideB);
+    if (batch > 1) {
+      Checks.floats("matmul", b);
+      run(product, a.address(), b.address(), 0, out.address(), batch, strideB);
+    } else {
+      one(product, b.dtype(), a.address(), b.address(), 0, out.address());
+    }
   }
 
   void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
@@ -78,7 +93,86 @@ final class Gemm {
     int k = a.shape().length(-1);
     int ldb = tb == Transpose.YES ? k : n;
     Product product = new Product(false, tb == Transpose.YES, rows, n, k, 1, 0, k, ldb, n);
-    run(product, a.address(), b.address(), bias.address(), out.address(), 1, 0);
+    one(product, b.dtype(), a.address(), b.address(), bias.address(), out.address());
+  }
+
+  /** Chooses by form and type alone. */
+  private void one(Product p, DType weights, long a, long b, long bias, long c) {
+    if (p.m() <= FewRows.MOST_ROWS && FewRows.reads(weights) && (!p.ta() || p.m() == 1)) {
+      if (bias != 0) {
+        emptySums(p, bias, c, 0, 1);
+      }
+      float beta = bias == 0 ? p.beta() : 1;
+      FewRows.Product few = new FewRows.Product(p.m(), p.n(), p.k(), p.alpha(), beta, weights);
+      if (p.tb()) {
+        fewRows.timesTransposed(few, a, b, c);
+      } else {
+        fewRows.times(few, a, b, c);
+      }
+    } else if (weights == DType.F32) {
+      run(p, a, b, bias, c, 1, 0);
+    } else {
+      widening(p, weights, a, b, bias, c);
+    }
+  }
+
+  /**
+   * A product with weights stored in 16 bits, which are widened block by block into the cache: as a
+   * whole they may be larger than the machine's memory. Each thread widens what it multiplies with.
+   */
+  private void widening(Product p, DType weights, long a, long b, long bias, long c) {
+    if (p.k() == 0) {
+      emptySums(p, bias, c, 0, 1);
+      return;
+    }
+    OpenBlas.singleThreaded();
+    int depth = Math.min(p.k(), WIDENED_DEPTH);
+    int columns = Math.max(ALIGN, WIDENED_FLOATS / depth / ALIGN * ALIGN);
+    int tasks = (p.n() + columns - 1) / columns;
+    workers.run(
+        tasks,
+        (task, scratch) -> {
+          int from = task * columns;
+          int count = Math.min(columns, p.n() - from);
+          // The product of a block takes scratch too.
+          Scratch blocks = scratch.second();
+          blocks.reserve((long) depth * count, 1);
+          long wide = blocks.take((long) depth * count);
+          for (int q = 0; q < p.k(); q += depth) {
+            int deep = Math.min(depth, p.k() - q);
+            widen(p, weights, b, from, count, q, deep, wide);
+            Product block =
+                new Product(
+                    p.ta(),
+                    p.tb(),
+                    p.m(),
+                    count,
+                    deep,
+                    p.alpha(),
+                    q == 0 ? p.beta() : 1,
+                    p.lda(),
+                    p.tb() ? deep : count,
+                    p.ldc());
+            long fromA = a + (p.ta() ? (long) q * p.lda() : q) * Float.BYTES;
+            long fromBias = bias == 0 || q > 0 ? 0 : bias + (long) from * Float.BYTES;
+            boolean panels = packed.isPresent() && PackedProduct.suits(block);
+            compute(block, panels, fromA, wide, fromBias, c + p.at(0, from), scratch);
+          }
+        });
+  }
+
+  /**
+   * Widens the block of B that is columns {@code [from, from + count)}, rows {@code [q, q + deep)}.
+   */
+  private static void widen(
+      Product p, DType weights, long b, int from, int count, int q, int deep, long to) {
+    int rows = p.tb() ? count : deep;
+    int length = p.tb() ? deep : count;
+    long first = p.tb() ? (long) from * p.ldb() + q : (long) q * p.ldb() + from;
+    for (int row = 0; row < rows; row++) {
+      long at = b + (first + (long) row * p.ldb()) * weights.bytes();
+      Casts.run(weights, at, DType.F32, to + (long) row * length * Float.BYTES, 0, length);
+    }
   }
 
   private static String suffix(Transpose transpose) {
@@ -138,7 +232,7 @@ final class Gemm {
 
   private void emptySums(Product p, long bias, long c, long from, long to) {
     for (long row = from * p.m(); row < to * p.m(); row++) {
-      long at = c + row * p.n() * Float.BYTES;
+      long at = c + row * p.ldc() * Float.BYTES;
       if (p.beta() != 0) {
         lanes.scale(p.beta(), at, at, p.n());
       } else if (bias != 0) {
@@ -225,27 +319,37 @@ final class Gemm {
     long fromB = b + whole.atColumn(columns.from);
     long to = c + whole.at(rows.from, columns.from);
     long fromBias = bias == 0 ? 0 : bias + (long) columns.from * Float.BYTES;
-    if (packed.isPresent() && PackedProduct.suits(whole)) {
-      packed.get().run(p, fromA, fromB, fromBias, to, scratch);
+    boolean panels = packed.isPresent() && PackedProduct.suits(whole);
+    if (panels || (whole.m() > 1 && whole.n() > 1)) {
+      compute(p, panels, fromA, fromB, fromBias, to, scratch);
       return;
     }
     if (bias != 0) {
-      // OpenBLAS would clear C before it adds, so that this costs nothing.
-      for (int row = 0; row < p.m(); row++) {
-        Native.copy(fromBias, to + p.at(row, 0), (long) p.n() * Float.BYTES);
-      }
+      emptySums(p, fromBias, to, 0, 1);
       p = p.adding();
     }
     if (whole.m() == 1) {
       int height = p.tb() ? p.n() : p.k();
       int width = p.tb() ? p.k() : p.n();
       OpenBlas.sgemv(!p.tb(), height, width, p.alpha(), fromB, p.ldb(), fromA, 1, p.beta(), to, 1);
-    } else if (whole.n() == 1) {
+    } else {
       int height = p.ta() ? p.k() : p.m();
       int width = p.ta() ? p.m() : p.k();
       OpenBlas.sgemv(p.ta(), height, width, p.alpha(), fromA, p.lda(), fromB, 1, p.beta(), to, 1);
+    }
+  }
+
+  /** Computes a product in the calling thread, by panels or by OpenBLAS. */
+  private void compute(
+      Product p, boolean panels, long a, long b, long bias, long c, Scratch scratch) {
+    if (panels) {
+      packed.orElseThrow().run(p, a, b, bias, c, scratch);
+    } else if (bias != 0) {
+      // OpenBLAS would clear C before it adds, so that this costs nothing.
+      emptySums(p, bias, c, 0, 1);
+      OpenBlas.sgemm(p.adding(), a, b, c);
     } else {
-      OpenBlas.sgemm(p, fromA, fromB, to);
+      OpenBlas.sgemm(p, a, b, c);
     }
   }
 

@@ -12,6 +12,7 @@ import java.util.Optional;
  * @param elements loops over independent elements
  * @param rows loops that reduce or normalise a row
  * @param gates loops over rows of gate logits
+ * @param weights loops over rows of weights
  * @param tiles loops of a matrix product, where they are faster than OpenBLAS
  */
 public record Lanes(
@@ -19,6 +20,7 @@ public record Lanes(
     ElementLanes elements,
     RowLanes rows,
     GateLanes gates,
+    WeightLanes weights,
     Optional<TileLanes> tiles) {
 
   static Lanes of(LaneChoice choice) {
@@ -41,7 +43,12 @@ public record Lanes(
 
   private static Lanes scalar(String description) {
     return new Lanes(
-        description, new ScalarElements(), new ScalarRows(), new ScalarGates(), Optional.empty());
+        description,
+        new ScalarElements(),
+        new ScalarRows(),
+        new ScalarGates(),
+        new ScalarWeights(),
+        Optional.empty());
   }
 
   // By reflection: these classes cannot be linked where the JVM runs without the incubator module.

@@ -22,11 +22,23 @@ public final class Native {
 
   private Native() {}
 
-  static float getFloat(long address) {
+  /**
+   * Reads a float.
+   *
+   * @param address where
+   * @return the float
+   */
+  public static float getFloat(long address) {
     return MEMORY.get(FLOAT, address);
   }
 
-  static void putFloat(long address, float value) {
+  /**
+   * Writes a float.
+   *
+   * @param address where
+   * @param value the float
+   */
+  public static void putFloat(long address, float value) {
     MEMORY.set(FLOAT, address, value);
   }
 
@@ -56,6 +68,11 @@ public final class Native {
 
   static void putShort(long address, short value) {
     MEMORY.set(SHORT, address, value);
+  }
+
+  /** Reads a bfloat16, which is the upper half of the float of the same value. */
+  static float getBf16(long address) {
+    return Float.intBitsToFloat(MEMORY.get(SHORT, address) << 16);
   }
 
   static byte getByte(long address) {

@@ -1,6 +1,7 @@
 package filigree.tensor.cpu;
 
 import java.lang.foreign.Arena;
+import java.util.Optional;
 
 /**
  * Memory that one worker may use within one task: taken piece by piece, all given back when its
@@ -15,6 +16,7 @@ final class Scratch implements AutoCloseable {
   private long capacity;
   private long used;
   private float[] left = {};
+  private Optional<Scratch> second = Optional.empty();
 
   /**
    * Makes room for a whole task; pieces taken before are gone.
@@ -26,7 +28,7 @@ final class Scratch implements AutoCloseable {
   void reserve(long floats, int pieces) {
     long bytes = floats * Float.BYTES + pieces * ALIGNMENT;
     if (bytes > capacity) {
-      close();
+      release();
       arena = Arena.ofShared();
       base = arena.allocate(bytes, ALIGNMENT).address();
       capacity = bytes;
@@ -58,8 +60,21 @@ final class Scratch implements AutoCloseable {
     return left;
   }
 
+  /** Returns a second one of this worker, for a task that calls what takes scratch itself. */
+  Scratch second() {
+    if (second.isEmpty()) {
+      second = Optional.of(new Scratch());
+    }
+    return second.get();
+  }
+
   @Override
   public void close() {
+    second.ifPresent(Scratch::close);
+    release();
+  }
+
+  private void release() {
     if (arena != null) {
       arena.close();
       arena = null;

@@ -48,7 +48,8 @@ record Attention(Scratch scratch) {
       long queries = scores.shape().dim(-2);
       long keys = scores.shape().dim(-1);
       long tables = scores.size() / (queries * keys);
-      Bridge.update(scores, elements -> mask(elements.reshape(tables, queries, keys), window, value));
+      Bridge.update(
+          scores, elements -> mask(elements.reshape(tables, queries, keys), window, value));
     }
   }
 

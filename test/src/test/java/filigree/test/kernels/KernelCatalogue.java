@@ -292,7 +292,11 @@ final class KernelCatalogue {
     double scale =
         Math.abs(alpha) * k * a.rootMeanSquare() * b.rootMeanSquare()
             + Math.abs(beta) * old.largest();
-    KernelCall call = KernelCall.of("matmul").reads("a", a).reads("b", b);
+    // Stored weights are widened inside the kernel, for the few rows of generation.
+    long rows = Arrays.stream(batch).reduce(m, (x, y) -> x * y);
+    boolean stored = shared && ta == Transpose.NO && rows <= 4 && d.oneIn(2);
+    KernelCall left = KernelCall.of("matmul").reads("a", a);
+    KernelCall call = stored ? left.reads("b", DType.BF16, b) : left.reads("b", b);
     return (beta == 0 ? call.writes("out", shape) : call.changes("out", old))
         .within(4 * ROUNDING, Math.max(1e-30, scale))
         .runs(

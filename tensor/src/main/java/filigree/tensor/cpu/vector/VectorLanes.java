@@ -21,6 +21,7 @@ public final class VectorLanes {
         new VectorElements(rest.elements()),
         new VectorRows(rest.rows()),
         new VectorGates(),
+        new VectorWeights(rest.weights()),
         VectorTiles.available());
   }
 

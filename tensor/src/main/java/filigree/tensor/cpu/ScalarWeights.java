@@ -1,0 +1,66 @@
+package filigree.tensor.cpu;
+
+import static filigree.tensor.cpu.Native.getFloat;
+import static filigree.tensor.cpu.Native.putFloat;
+
+/** Plain loops over rows of weights; dot products in double. */
+final class ScalarWeights implements WeightLanes {
+  @Override
+  public void dots(Four x, Four w, int n, long out) {
+    putFloat(out, (float) dot(x.a(), w.a(), n));
+    putFloat(out + Float.BYTES, (float) dot(x.b(), w.b(), n));
+    putFloat(out + 2 * Float.BYTES, (float) dot(x.c(), w.c(), n));
+    putFloat(out + 3 * Float.BYTES, (float) dot(x.d(), w.d(), n));
+  }
+
+  private static double dot(long x, long w, int n) {
+    double sum = 0;
+    for (long i = 0; i < n; i++) {
+      sum += (double) getFloat(x + i * Float.BYTES) * getFloat(w + i * Float.BYTES);
+    }
+    return sum;
+  }
+
+  @Override
+  public void dotsBf16(Four x, Four w, int n, long out) {
+    putFloat(out, (float) dotBf16(x.a(), w.a(), n));
+    putFloat(out + Float.BYTES, (float) dotBf16(x.b(), w.b(), n));
+    putFloat(out + 2 * Float.BYTES, (float) dotBf16(x.c(), w.c(), n));
+    putFloat(out + 3 * Float.BYTES, (float) dotBf16(x.d(), w.d(), n));
+  }
+
+  private static double dotBf16(long x, long w, int n) {
+    double sum = 0;
+    for (long i = 0; i < n; i++) {
+      sum += (double) getFloat(x + i * Float.BYTES) * Native.getBf16(w + i * Short.BYTES);
+    }
+    return sum;
+  }
+
+  @Override
+  public void axpys(long c, Four w, long y, int n) {
+    float c0 = getFloat(c);
+    float c1 = getFloat(c + Float.BYTES);
+    float c2 = getFloat(c + 2 * Float.BYTES);
+    float c3 = getFloat(c + 3 * Float.BYTES);
+    for (long at = 0; at < (long) n * Float.BYTES; at += Float.BYTES) {
+      float first = c0 * getFloat(w.a() + at) + c1 * getFloat(w.b() + at);
+      float second = c2 * getFloat(w.c() + at) + c3 * getFloat(w.d() + at);
+      putFloat(y + at, getFloat(y + at) + first + second);
+    }
+  }
+
+  @Override
+  public void axpysBf16(long c, Four w, long y, int n) {
+    float c0 = getFloat(c);
+    float c1 = getFloat(c + Float.BYTES);
+    float c2 = getFloat(c + 2 * Float.BYTES);
+    float c3 = getFloat(c + 3 * Float.BYTES);
+    for (long i = 0; i < n; i++) {
+      long at = i * Short.BYTES;
+      float first = c0 * Native.getBf16(w.a() + at) + c1 * Native.getBf16(w.b() + at);
+      float second = c2 * Native.getBf16(w.c() + at) + c3 * Native.getBf16(w.d() + at);
+      putFloat(y + i * Float.BYTES, getFloat(y + i * Float.BYTES) + first + second);
+    }
+  }
+}

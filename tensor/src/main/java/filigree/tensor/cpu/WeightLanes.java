@@ -1,0 +1,32 @@
+package filigree.tensor.cpu;
+
+/**
+ * Loops that read weights once, for products of a few rows. Weights are F32, or BF16 that is
+ * widened in registers; everything else is F32.
+ */
+public interface WeightLanes {
+  /** How many products a loop computes side by side. */
+  int TOGETHER = 4;
+
+  /** Writes {@code out[i] = x[i] . w[i]}, F32 weights. */
+  void dots(Four x, Four w, int n, long out);
+
+  /** Writes {@code out[i] = x[i] . w[i]}, BF16 weights. */
+  void dotsBf16(Four x, Four w, int n, long out);
+
+  /** Adds {@code y += c[0] w[0] + c[1] w[1] + c[2] w[2] + c[3] w[3]}, F32 weights. */
+  void axpys(long c, Four w, long y, int n);
+
+  /** Adds {@code y += c[0] w[0] + c[1] w[1] + c[2] w[2] + c[3] w[3]}, BF16 weights. */
+  void axpysBf16(long c, Four w, long y, int n);
+
+  /**
+   * Addresses of four rows; they may be equal.
+   *
+   * @param a the first
+   * @param b the second
+   * @param c the third
+   * @param d the fourth
+   */
+  record Four(long a, long b, long c, long d) {}
+}
