@@ -16,16 +16,19 @@ import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.Transformer;
 import java.lang.foreign.MemorySegment;
+import java.lang.management.ManagementFactory;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.LongSupplier;
+import java.util.stream.Collectors;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
@@ -41,7 +44,9 @@ import jdk.incubator.vector.VectorSpecies;
  * </pre>
  *
  * <p>{@code --rounds K} sets how often each is measured, {@code --tokens N} how many tokens a round
- * generates. Measurements and the reading of the array take turns; a share is taken within a round.
+ * generates. {@code --threads 1 --clock cpu} counts the time of the thread, for a machine that
+ * others use. Measurements and the reading of the array take turns; a share is taken within a
+ * round.
  */
 final class DecodeBenchmark {
   private static final long ARRAY_BYTES = 1L << 30;
@@ -62,7 +67,7 @@ final class DecodeBenchmark {
     Arguments arguments = Arguments.of(args, "matvec");
     int threads = arguments.number("threads", Runtime.getRuntime().availableProcessors());
     try (Kernels kernels = Backend.CPU.open(threads);
-        Reader reader = new Reader(threads)) {
+        Reader reader = new Reader(threads, clock(arguments.text("clock", "wall"), threads))) {
       switch (arguments.words().getFirst()) {
         case "matvec" -> matvec(kernels, reader, arguments.number("rounds", 5));
         case "generate" -> generate(kernels, reader, arguments);
@@ -78,6 +83,20 @@ final class DecodeBenchmark {
     }
   }
 
+  /** Nanoseconds of the wall, or of the calling thread where that does all the work. */
+  private static LongSupplier clock(String name, int threads) {
+    return switch (name) {
+      case "wall" -> System::nanoTime;
+      case "cpu" -> {
+        if (threads != 1) {
+          throw new IllegalArgumentException("--clock cpu needs --threads 1");
+        }
+        yield ManagementFactory.getThreadMXBean()::getCurrentThreadCpuTime;
+      }
+      default -> throw new IllegalArgumentException("--clock is wall or cpu");
+    };
+  }
+
   /** Reads arrays by several threads, as fast as a plain loop does. */
   private static final class Reader implements AutoCloseable {
     private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -87,32 +106,48 @@ final class DecodeBenchmark {
     private static final int PARTS = 4;
 
     private final int threads;
+    private final LongSupplier clock;
+    // The calling thread takes part, as it does in kernels.
     private final ExecutorService pool;
 
-    Reader(int threads) {
+    Reader(int threads, LongSupplier clock) {
       this.threads = threads;
-      this.pool = Executors.newFixedThreadPool(threads);
+      this.clock = clock;
+      this.pool = Executors.newFixedThreadPool(Math.max(1, threads - 1));
+    }
+
+    LongSupplier clock() {
+      return clock;
     }
 
     /** Returns bytes per second. */
     double rate(MemorySegment array) {
       int parts = PARTS * threads;
       long part = array.byteSize() / parts / STREAMS / 4096 * 4096 * STREAMS;
-      List<Callable<Float>> tasks = new ArrayList<>();
-      for (int i = 0; i < parts; i++) {
-        long from = i * part;
-        tasks.add(() -> sum(array, from, part / STREAMS));
-      }
-      long began = System.nanoTime();
+      AtomicInteger next = new AtomicInteger();
+      Callable<Float> work =
+          () -> {
+            float sum = 0;
+            for (int i = next.getAndIncrement(); i < parts; i = next.getAndIncrement()) {
+              sum += sum(array, i * part, part / STREAMS);
+            }
+            return sum;
+          };
+      long began = clock.getAsLong();
       float sum = 0;
       try {
-        for (Future<Float> task : pool.invokeAll(tasks)) {
-          sum += task.get();
+        List<Future<Float>> others = new ArrayList<>();
+        for (int i = 1; i < threads; i++) {
+          others.add(pool.submit(work));
         }
-      } catch (InterruptedException | ExecutionException e) {
+        sum += work.call();
+        for (Future<Float> other : others) {
+          sum += other.get();
+        }
+      } catch (Exception e) {
         throw new IllegalStateException("reading failed", e);
       }
-      double seconds = (System.nanoTime() - began) / 1e9;
+      double seconds = (clock.getAsLong() - began) / 1e9;
       if (Float.isNaN(sum)) {
         throw new IllegalStateException("the sum of the array is not a number");
       }
@@ -160,7 +195,7 @@ final class DecodeBenchmark {
             double[] shares = new double[rounds];
             for (int round = -2; round < rounds; round++) {
               double reading = reader.rate(matrices.all.bytes());
-              double rate = matrices.rate(transpose);
+              double rate = matrices.rate(transpose, reader.clock());
               if (round >= 0) {
                 rates[round] = rate;
                 readings[round] = reading;
@@ -231,12 +266,12 @@ final class DecodeBenchmark {
     }
 
     /** Multiplies by every matrix once; returns bytes per second. */
-    double rate(Transpose transpose) {
-      long began = System.nanoTime();
+    double rate(Transpose transpose, LongSupplier clock) {
+      long began = clock.getAsLong();
       for (int i = 0; i < count; i++) {
         kernels.matmul(1, x, Transpose.NO, matrix(i, transpose), transpose, 0, y);
       }
-      return all.bytes().byteSize() / ((System.nanoTime() - began) / 1e9);
+      return all.bytes().byteSize() / ((clock.getAsLong() - began) / 1e9);
     }
 
     /** Compares some elements of the last product with sums in float64. */
@@ -289,7 +324,7 @@ final class DecodeBenchmark {
     }
 
     /** Generates and returns the tokens; millis gets the time of each but the first. */
-    int[] generate(int tokens, double[] millis) {
+    int[] generate(int tokens, double[] millis, LongSupplier clock) {
       Generator generator = new Generator(transformer, kernels, Gates.dense());
       long[] before = {0};
       int[] count = {0};
@@ -298,12 +333,12 @@ final class DecodeBenchmark {
           tokens,
           Generator.Sampling.GREEDY,
           token -> {
-            long now = System.nanoTime();
+            long now = clock.getAsLong();
             if (count[0] > 0) {
               millis[count[0] - 1] = (now - before[0]) / 1e6;
             }
             count[0]++;
-            before[0] = System.nanoTime();
+            before[0] = clock.getAsLong();
             return true;
           });
     }
@@ -353,7 +388,7 @@ final class DecodeBenchmark {
       for (int round = -2; round < rounds; round++) {
         double reading = reader.rate(array.bytes());
         double[] millis = new double[tokens - 1];
-        last = model.generate(tokens, millis);
+        last = model.generate(tokens, millis, reader.clock());
         reading = (reading + reader.rate(array.bytes())) / 2;
         if (round >= 0) {
           speeds[round] = (tokens - 1) * 1e3 / Arrays.stream(millis).sum();
@@ -374,7 +409,7 @@ final class DecodeBenchmark {
           Arrays.stream(shares)
               .sorted()
               .mapToObj("%.2f"::formatted)
-              .collect(java.util.stream.Collectors.joining(", ")));
+              .collect(Collectors.joining(", ")));
     }
   }
 
@@ -384,11 +419,11 @@ final class DecodeBenchmark {
     try (Model model = new Model(timed.kernels())) {
       double[] millis = new double[tokens - 1];
       for (int i = 0; i < 4; i++) {
-        model.generate(tokens, millis);
+        model.generate(tokens, millis, System::nanoTime);
       }
       timed.reset();
       long began = System.nanoTime();
-      int[] last = model.generate(tokens, millis);
+      int[] last = model.generate(tokens, millis, System::nanoTime);
       System.out.print(timed.table(tokens, System.nanoTime() - began));
       model.check(last);
     }

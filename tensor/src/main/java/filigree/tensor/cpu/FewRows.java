@@ -32,6 +32,9 @@ final class FewRows {
   private static final int LINE = 16;
   private static final int TOGETHER = WeightLanes.TOGETHER;
 
+  // Steps whose partial sums are added up together.
+  private static final int FOLDED = 16;
+
   private final Workers workers;
   private final WeightLanes weights;
   private final ElementLanes elements;
@@ -69,10 +72,11 @@ final class FewRows {
     workers.run(
         tasks,
         (task, scratch) -> {
-          scratch.reserve(TOGETHER, 1);
+          scratch.reserve((long) FOLDED * TOGETHER * weights.partials(), 1);
           long from = (long) p.n * task / tasks;
           long to = (long) p.n * (task + 1) / tasks;
-          dots(p, x, w, y, from, to, scratch.take(TOGETHER));
+          long sums = scratch.take((long) FOLDED * TOGETHER * weights.partials());
+          dots(p, x, w, y, from, to, sums);
         });
   }
 
@@ -86,43 +90,53 @@ final class FewRows {
   }
 
   /**
-   * Every pair of a row of x and a row of W in {@code [from, to)}, the rows of x in the inner loop.
-   * The four pairs of one step are a quarter of all apart.
+   * The rows of W in {@code [from, to)} with every row of x. One row of x meets four rows of W in a
+   * step, a quarter of all apart; two rows of x meet two rows of W; three or four meet one.
    */
   private void dots(Product p, long x, long w, long y, long from, long to, long sums) {
-    long begin = from * p.m;
-    long end = to * p.m;
-    long quarter = (end - begin + TOGETHER - 1) / TOGETHER;
-    for (long a = begin; a < begin + quarter; a++) {
-      // Where the quarters are not equal, the last pair stands in for one that is not there.
-      long b = Math.min(a + quarter, end - 1);
-      long c = Math.min(a + 2 * quarter, end - 1);
-      long d = Math.min(a + 3 * quarter, end - 1);
-      Four xs = new Four(rowX(p, x, a), rowX(p, x, b), rowX(p, x, c), rowX(p, x, d));
-      Four ws = new Four(rowW(p, w, a), rowW(p, w, b), rowW(p, w, c), rowW(p, w, d));
-      if (p.weight == DType.BF16) {
-        weights.dotsBf16(xs, ws, p.k, sums);
-      } else {
-        weights.dots(xs, ws, p.k, sums);
+    int streams = TOGETHER / p.m;
+    long apart = (to - from + streams - 1) / streams;
+    long bytesX = (long) p.k * Float.BYTES;
+    long bytesW = p.bytes(p.k);
+    Four xs =
+        new Four(x, x + 1 % p.m * bytesX, x + 2 % p.m * bytesX, x + Math.min(3, p.m - 1) * bytesX);
+    long second = 1 / p.m * apart;
+    long third = Math.min(2 / p.m, streams - 1) * apart;
+    long fourth = Math.min(3 / p.m, streams - 1) * apart;
+    long bytesSums = (long) TOGETHER * weights.partials() * Float.BYTES;
+    for (long first = from; first < from + apart; first += FOLDED) {
+      int steps = (int) Math.min(FOLDED, from + apart - first);
+      for (int step = 0; step < steps; step++) {
+        // Where the parts are not equal, the last row stands in for one that is not there.
+        long row = first + step;
+        Four ws =
+            new Four(
+                w + row * bytesW,
+                w + Math.min(row + second, to - 1) * bytesW,
+                w + Math.min(row + third, to - 1) * bytesW,
+                w + Math.min(row + fourth, to - 1) * bytesW);
+        if (p.weight == DType.BF16) {
+          weights.dotsBf16(xs, ws, p.k, sums + step * bytesSums);
+        } else {
+          weights.dots(xs, ws, p.k, sums + step * bytesSums);
+        }
       }
-      for (int i = 0; i < TOGETHER && a + i * quarter < end; i++) {
-        store(p, y, a + i * quarter, Native.getFloat(sums + (long) i * Float.BYTES));
+      weights.fold(sums, steps * TOGETHER, sums);
+      for (int step = 0; step < steps; step++) {
+        for (int stream = 0; stream < streams && first + step + stream * apart < to; stream++) {
+          long column = y + (first + step + stream * apart) * Float.BYTES;
+          long sum = sums + (long) (step * TOGETHER + stream * p.m) * Float.BYTES;
+          for (int i = 0; i < p.m; i++) {
+            put(p, sum + (long) i * Float.BYTES, column + (long) i * p.n * Float.BYTES);
+          }
+        }
       }
     }
   }
 
-  private static void store(Product p, long y, long pair, float dot) {
-    long at = y + (pair % p.m * p.n + pair / p.m) * Float.BYTES;
-    float value = p.alpha * dot;
-    Native.putFloat(at, p.beta == 0 ? value : value + p.beta * Native.getFloat(at));
-  }
-
-  private static long rowX(Product p, long x, long pair) {
-    return x + pair % p.m * p.k * Float.BYTES;
-  }
-
-  private static long rowW(Product p, long w, long pair) {
-    return w + p.bytes(pair / p.m * p.k);
+  private static void put(Product p, long sum, long to) {
+    float value = p.alpha * Native.getFloat(sum);
+    Native.putFloat(to, p.beta == 0 ? value : value + p.beta * Native.getFloat(to));
   }
 
   /** Computes {@code y = alpha x W + beta y} with W [k, n]: weighted sums of rows. */

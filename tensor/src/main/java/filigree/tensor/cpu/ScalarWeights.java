@@ -6,6 +6,16 @@ import static filigree.tensor.cpu.Native.putFloat;
 /** Plain loops over rows of weights; dot products in double. */
 final class ScalarWeights implements WeightLanes {
   @Override
+  public int partials() {
+    return 1;
+  }
+
+  @Override
+  public void fold(long partials, int count, long out) {
+    Native.copy(partials, out, (long) count * Float.BYTES);
+  }
+
+  @Override
   public void dots(Four x, Four w, int n, long out) {
     putFloat(out, (float) dot(x.a(), w.a(), n));
     putFloat(out + Float.BYTES, (float) dot(x.b(), w.b(), n));

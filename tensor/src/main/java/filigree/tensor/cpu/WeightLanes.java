@@ -8,11 +8,25 @@ public interface WeightLanes {
   /** How many products a loop computes side by side. */
   int TOGETHER = 4;
 
-  /** Writes {@code out[i] = x[i] . w[i]}, F32 weights. */
+  /**
+   * How many numbers a dot product is left as. Adding them up at once would keep the processor from
+   * reading ahead, so that is done for many products together: float32 rows of 768 are read at 13.5
+   * GB/s with and 15.9 without.
+   */
+  int partials();
+
+  /**
+   * Writes four times {@link #partials} numbers that add up to {@code x[i] . w[i]}, F32 weights.
+   */
   void dots(Four x, Four w, int n, long out);
 
-  /** Writes {@code out[i] = x[i] . w[i]}, BF16 weights. */
+  /**
+   * Writes four times {@link #partials} numbers that add up to {@code x[i] . w[i]}, BF16 weights.
+   */
   void dotsBf16(Four x, Four w, int n, long out);
+
+  /** Writes {@code out[i]}, the sum of the i-th {@link #partials} numbers; may be in place. */
+  void fold(long partials, int count, long out);
 
   /** Adds {@code y += c[0] w[0] + c[1] w[1] + c[2] w[2] + c[3] w[3]}, F32 weights. */
   void axpys(long c, Four w, long y, int n);

@@ -37,47 +37,83 @@ final class VectorWeights implements WeightLanes {
   }
 
   @Override
+  public int partials() {
+    return LANES;
+  }
+
+  @Override
+  public void fold(long partials, int count, long out) {
+    for (int i = 0; i < count; i++, partials += BYTES, out += Float.BYTES) {
+      Native.putFloat(out, fold(partials));
+    }
+  }
+
+  /** Four sums, so that an addition waits for few others. Every vector has four lanes at least. */
+  private static float fold(long partials) {
+    float a = 0;
+    float b = 0;
+    float c = 0;
+    float d = 0;
+    for (int lane = 0; lane < LANES; lane += 4) {
+      long at = partials + (long) lane * Float.BYTES;
+      a += Native.getFloat(at);
+      b += Native.getFloat(at + Float.BYTES);
+      c += Native.getFloat(at + 2 * Float.BYTES);
+      d += Native.getFloat(at + 3 * Float.BYTES);
+    }
+    return (a + b) + (c + d);
+  }
+
+  @Override
   public void dots(Four x, Four w, int n, long out) {
     int whole = SPECIES.loopBound(n);
-    if (whole < n) {
-      rest.dots(after(x, whole, Float.BYTES), after(w, whole, Float.BYTES), n - whole, out);
-    } else {
-      clear(out);
+    long bytes = (long) whole * Float.BYTES;
+    if (whole == n) {
+      dotsOfWhole(x, w, whole, out);
+      return;
     }
-    if (whole > 0) {
-      addDots(x, w, (long) whole * Float.BYTES, out);
-    }
+    // The ends are written where the rest goes, so they come first and are added afterwards.
+    rest.dots(after(x, bytes), after(w, bytes), n - whole, out);
+    float a = Native.getFloat(out);
+    float b = Native.getFloat(out + Float.BYTES);
+    float c = Native.getFloat(out + 2 * Float.BYTES);
+    float d = Native.getFloat(out + 3 * Float.BYTES);
+    dotsOfWhole(x, w, whole, out);
+    add(a, out);
+    add(b, out + BYTES);
+    add(c, out + 2 * BYTES);
+    add(d, out + 3 * BYTES);
   }
 
   @Override
   public void dotsBf16(Four x, Four w, int n, long out) {
     int whole = SPECIES.loopBound(n);
-    if (whole < n) {
-      rest.dotsBf16(after(x, whole, Float.BYTES), after(w, whole, Short.BYTES), n - whole, out);
-    } else {
-      clear(out);
+    long bytes = (long) whole * Float.BYTES;
+    if (whole == n) {
+      dotsOfWholeBf16(x, w, whole, out);
+      return;
     }
-    if (whole > 0) {
-      addDotsBf16(x, w, (long) whole * Float.BYTES, out);
-    }
+    rest.dotsBf16(after(x, bytes), after(w, bytes / 2), n - whole, out);
+    float a = Native.getFloat(out);
+    float b = Native.getFloat(out + Float.BYTES);
+    float c = Native.getFloat(out + 2 * Float.BYTES);
+    float d = Native.getFloat(out + 3 * Float.BYTES);
+    dotsOfWholeBf16(x, w, whole, out);
+    add(a, out);
+    add(b, out + BYTES);
+    add(c, out + 2 * BYTES);
+    add(d, out + 3 * BYTES);
   }
 
-  private static Four after(Four rows, int elements, int bytes) {
-    long skipped = (long) elements * bytes;
-    return new Four(rows.a() + skipped, rows.b() + skipped, rows.c() + skipped, rows.d() + skipped);
+  private static Four after(Four rows, long bytes) {
+    return new Four(rows.a() + bytes, rows.b() + bytes, rows.c() + bytes, rows.d() + bytes);
   }
 
-  private static void clear(long out) {
-    for (int i = 0; i < TOGETHER; i++) {
-      Native.putFloat(out + (long) i * Float.BYTES, 0);
-    }
+  private static void add(float value, long to) {
+    Native.putFloat(to, Native.getFloat(to) + value);
   }
 
-  private static void addTo(long out, FloatVector sum) {
-    Native.putFloat(out, (float) (Native.getFloat(out) + Vectors.sum(sum)));
-  }
-
-  private static void addDots(Four x, Four w, long bytes, long out) {
+  private static void dotsOfWhole(Four x, Four w, int n, long out) {
     long xa = x.a();
     long xb = x.b();
     long xc = x.c();
@@ -90,19 +126,20 @@ final class VectorWeights implements WeightLanes {
     FloatVector b = zero();
     FloatVector c = zero();
     FloatVector d = zero();
-    for (long at = 0; at < bytes; at += BYTES) {
+    for (int i = 0; i < n; i += LANES) {
+      long at = (long) i * Float.BYTES;
       a = load(wa + at).fma(load(xa + at), a);
       b = load(wb + at).fma(load(xb + at), b);
       c = load(wc + at).fma(load(xc + at), c);
       d = load(wd + at).fma(load(xd + at), d);
     }
-    addTo(out, a);
-    addTo(out + Float.BYTES, b);
-    addTo(out + 2 * Float.BYTES, c);
-    addTo(out + 3 * Float.BYTES, d);
+    store(a, out);
+    store(b, out + BYTES);
+    store(c, out + 2 * BYTES);
+    store(d, out + 3 * BYTES);
   }
 
-  private static void addDotsBf16(Four x, Four w, long bytes, long out) {
+  private static void dotsOfWholeBf16(Four x, Four w, int n, long out) {
     long xa = x.a();
     long xb = x.b();
     long xc = x.c();
@@ -115,17 +152,18 @@ final class VectorWeights implements WeightLanes {
     FloatVector b = zero();
     FloatVector c = zero();
     FloatVector d = zero();
-    long half = 0;
-    for (long at = 0; at < bytes; at += BYTES, half += HALF) {
+    for (int i = 0; i < n; i += LANES) {
+      long at = (long) i * Float.BYTES;
+      long half = (long) i * Short.BYTES;
       a = widened(wa + half).fma(load(xa + at), a);
       b = widened(wb + half).fma(load(xb + at), b);
       c = widened(wc + half).fma(load(xc + at), c);
       d = widened(wd + half).fma(load(xd + at), d);
     }
-    addTo(out, a);
-    addTo(out + Float.BYTES, b);
-    addTo(out + 2 * Float.BYTES, c);
-    addTo(out + 3 * Float.BYTES, d);
+    store(a, out);
+    store(b, out + BYTES);
+    store(c, out + 2 * BYTES);
+    store(d, out + 3 * BYTES);
   }
 
   /** A bfloat16 is the upper half of the float of the same value. */
@@ -140,9 +178,10 @@ final class VectorWeights implements WeightLanes {
   @Override
   public void axpys(long c, Four w, long y, int n) {
     int whole = SPECIES.loopBound(n);
-    addWeighted(c, w, y, (long) whole * Float.BYTES);
+    long bytes = (long) whole * Float.BYTES;
+    addWeighted(c, w, y, bytes);
     if (whole < n) {
-      rest.axpys(c, after(w, whole, Float.BYTES), y + (long) whole * Float.BYTES, n - whole);
+      rest.axpys(c, after(w, bytes), y + bytes, n - whole);
     }
   }
 
@@ -165,9 +204,10 @@ final class VectorWeights implements WeightLanes {
   @Override
   public void axpysBf16(long c, Four w, long y, int n) {
     int whole = SPECIES.loopBound(n);
+    long bytes = (long) whole * Float.BYTES;
     addWeightedBf16(c, w, y, whole);
     if (whole < n) {
-      rest.axpysBf16(c, after(w, whole, Short.BYTES), y + (long) whole * Float.BYTES, n - whole);
+      rest.axpysBf16(c, after(w, bytes / 2), y + bytes, n - whole);
     }
   }
 
