@@ -156,7 +156,7 @@ public interface Kernels extends AutoCloseable {
    * Multiplies rows by one matrix and adds one row to all: {@code out = A B + bias}.
    *
    * @param a [..., m, k]
-   * @param b [k, n], or [n, k] with {@code tb}
+   * @param b [k, n], or [n, k] with {@code tb}; types as in {@link #matmul}
    * @param tb whether b is transposed
    * @param bias [n]
    * @param out written; [..., m, n]

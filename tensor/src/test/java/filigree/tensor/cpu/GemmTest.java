@@ -5,9 +5,11 @@ import static filigree.tensor.cpu.Fixture.everyProvider;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Tensor;
 import filigree.tensor.Transpose;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class GemmTest {
@@ -111,6 +113,48 @@ class GemmTest {
         three.matmul(1, a, ta, b, Transpose.NO, 1, together);
         assertThat(together.toDoubles()).isEqualTo(alone.toDoubles());
       }
+    }
+  }
+
+  /** Sizes beyond one block in either direction, and with ends that are no whole vectors. */
+  @Test
+  void storedWeightsAreWidenedBlockByBlock() {
+    everyProvider(
+        kernels -> {
+          for (DType stored : List.of(DType.BF16, DType.F16)) {
+            for (Transpose tb : Transpose.values()) {
+              for (int m : new int[] {1, 5, 37}) {
+                widened(kernels, stored, tb, m, 203, 2500);
+                widened(kernels, stored, tb, m, 700, 61);
+              }
+            }
+          }
+        });
+  }
+
+  private static void widened(
+      Kernels kernels, DType stored, Transpose tb, int m, int n, int k) {
+    try (Fixture f = new Fixture()) {
+      Tensor a = f.normal(m, k);
+      Tensor at = f.empty(k, m);
+      kernels.permute(a, new int[] {1, 0}, at);
+      Tensor wide = f.normal(dims(0, k, n, tb));
+      Tensor narrow = f.empty(stored, wide.shape().dims());
+      kernels.cast(wide, narrow);
+      kernels.cast(narrow, wide);
+      Tensor bias = f.normal(n);
+      Tensor expected = f.empty(m, n);
+      Tensor found = f.empty(m, n);
+      String what = "%s %s %d %d %d".formatted(stored, tb, m, n, k);
+      kernels.affine(a, wide, tb, bias, expected);
+      kernels.affine(a, narrow, tb, bias, found);
+      assertClose(what + " with bias", found, expected.toDoubles(), 2e-4);
+      kernels.matmul(1, a, Transpose.NO, wide, tb, 1, expected);
+      kernels.matmul(1, a, Transpose.NO, narrow, tb, 1, found);
+      assertClose(what + " added", found, expected.toDoubles(), 2e-4);
+      kernels.matmul(0.5, at, Transpose.YES, wide, tb, 0, expected);
+      kernels.matmul(0.5, at, Transpose.YES, narrow, tb, 0, found);
+      assertClose(what + " of columns", found, expected.toDoubles(), 2e-4);
     }
   }
 
