@@ -38,6 +38,7 @@ final class Gemm {
   void matmul(
       double alpha, Tensor a, Transpose ta, Tensor b, Transpose tb, double beta, Tensor out) {
     Checks.floats("matmul", a, out);
+    Checks.weights("matmul", b);
     Checks.rank("matmul", "a", a, 2);
     Checks.rank("matmul", "b", b, 2);
     Checks.rank("matmul", "out", out, 2);

@@ -4,13 +4,11 @@ import static filigree.tensor.cpu.Fixture.assertClose;
 import static filigree.tensor.cpu.Fixture.assertSameBits;
 import static filigree.tensor.cpu.Fixture.everyProvider;
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
-import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
 import filigree.tensor.provider.Backend;
 import org.junit.jupiter.api.Test;

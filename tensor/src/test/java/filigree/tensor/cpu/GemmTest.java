@@ -132,8 +132,7 @@ class GemmTest {
         });
   }
 
-  private static void widened(
-      Kernels kernels, DType stored, Transpose tb, int m, int n, int k) {
+  private static void widened(Kernels kernels, DType stored, Transpose tb, int m, int n, int k) {
     try (Fixture f = new Fixture()) {
       Tensor a = f.normal(m, k);
       Tensor at = f.empty(k, m);

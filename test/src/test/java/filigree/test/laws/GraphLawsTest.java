@@ -97,7 +97,7 @@ class GraphLawsTest {
       case 5 -> pass.apply(new Op.Map(Elementwise.GELU_TANH), a);
       case 6 -> pass.apply(new Op.Scale(-0.7), a);
       case 7 -> pass.apply(new Op.Softmax(), a);
-      case 8 -> pass.apply(new Op.CausalMask(0), a);
+      case 8 -> pass.apply(new Op.CausalMask(2, 0), a);
       case 9 -> pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), bounded(pass, a), b);
       case 10 -> pass.apply(new Op.Linear(Transpose.NO), bounded(pass, a), b, row(pass, a));
       case 11 -> pass.apply(new Op.Linear(Transpose.YES), a, bounded(pass, b));
