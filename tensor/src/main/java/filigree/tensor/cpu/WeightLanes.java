@@ -9,9 +9,9 @@ public interface WeightLanes {
   int TOGETHER = 4;
 
   /**
-   * How many numbers a dot product is left as. Adding them up at once would keep the processor from
-   * reading ahead, so that is done for many products together: float32 rows of 768 are read at 13.5
-   * GB/s with and 15.9 without.
+   * How many numbers a dot product is left as. They are added up for many products together: in a
+   * loop of its own, float32 rows of 768 are read at 13.5 GB/s where each product is added up at
+   * once and at 15.9 where none is.
    */
   int partials();
 
