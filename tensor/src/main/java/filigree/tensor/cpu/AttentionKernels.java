@@ -7,6 +7,7 @@ import filigree.tensor.NoiseKey;
 import filigree.tensor.ShapeSpec;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
+import java.util.Arrays;
 
 /**
  * Gated causal attention, forward and backward, in tiles of queries. A tile's scores are one matrix
@@ -16,12 +17,19 @@ import filigree.tensor.TensorException;
  * <p>Heads are read where they lie, by the strides of the matrix products: nothing is permuted.
  */
 final class AttentionKernels {
-  // Forward and backward, 12 heads of 64, one core (AVX-512): at batch 4 of 256 keys, tiles of 32
-  // queries take 23 ms, of 64 27, of 128 31; at batch 1 of 1024 keys, 32 take 101 ms, 64 80. Small
-  // tiles waste less on the upper triangle, large ones have faster products.
-  private static final int SHORT_TILE = 32;
-  private static final int LONG_TILE = 64;
-  private static final int SHORT_KEYS = 384;
+  private static final int TILE = 32;
+
+  // Up to this many multiply-adds OpenBLAS 0.3.19 has loops for AVX-512 that pack nothing, unless
+  // the
+  // right matrix is transposed: 160 to 190 GFLOP/s a core over tiles of 32 queries and heads of 64,
+  // 90 to 125 beyond.
+  private static final int SMALL_PRODUCT = 1_000_000;
+
+  // With fewer queries, transposing keys would cost more than it saves.
+  private static final int FEW_QUERIES = 16;
+
+  // Tiles of one head that share its transposed keys.
+  private static final int GROUP = 8;
 
   private static final int REPORTED = AttentionRows.REPORTED;
 
@@ -53,12 +61,17 @@ final class AttentionKernels {
       return spec.heads() / spec.kvHeads();
     }
 
-    int tile() {
-      return keys <= SHORT_KEYS ? SHORT_TILE : LONG_TILE;
+    int tiles() {
+      return (queries + TILE - 1) / TILE;
     }
 
-    int tiles() {
-      return (queries + tile() - 1) / tile();
+    boolean transposes() {
+      return queries >= FEW_QUERIES;
+    }
+
+    /** Keys that one product of a tile takes. */
+    int chunk() {
+      return Math.max(16, SMALL_PRODUCT / (TILE * spec.headDim()) / 16 * 16);
     }
 
     /** Floats from one row of a tile to the next: whole cache lines, not a power of two. */
@@ -80,12 +93,12 @@ final class AttentionKernels {
     }
 
     /** One past the last key that the query sees. */
-    int seen(int query) {
+    int end(int query) {
       return keys - queries + query + 1;
     }
 
     /** The first key that the query sees. */
-    int hidden(int query) {
+    int firstKey(int query) {
       return spec.firstKey(keys - queries + query);
     }
 
@@ -180,35 +193,134 @@ final class AttentionKernels {
         .run();
   }
 
-  /** The rows of scores of one tile. */
-  private void scores(Layout layout, long q, long k, int count, int seen, long s) {
-    AttentionSpec spec = layout.spec;
-    if (count == 1) {
-      OpenBlas.sgemv(
-          false, seen, spec.headDim(), (float) spec.scale(), k, layout.strideK(), q, 1, 0, s, 1);
+  /** The tile of queries that a product is of, and the keys that it sees: {@code [from, to)}. */
+  private record Keys(Layout layout, int count, int from, int to) {
+    long stride() {
+      return (long) layout.strideK() * Float.BYTES;
+    }
+  }
+
+  /**
+   * Scores of a tile, [query, key]: {@code factor a b^T}, with b the keys or values of a head.
+   *
+   * @param rows the queries, or gradients of outputs
+   * @param b [key, headDim]
+   * @param transposed b as {@link #transpose} left it, or 0
+   */
+  private static void scores(
+      Keys keys, float factor, long rows, long b, long transposed, long out) {
+    Layout layout = keys.layout;
+    int headDim = layout.spec.headDim();
+    int stride = layout.strideS();
+    if (keys.count == 1 || transposed == 0) {
+      long first = b + keys.from * keys.stride();
+      long to = out + (long) keys.from * Float.BYTES;
+      int n = keys.to - keys.from;
+      if (keys.count == 1) {
+        OpenBlas.sgemv(false, n, headDim, factor, first, layout.strideK(), rows, 1, 0, to, 1);
+      } else {
+        OpenBlas.sgemm(
+            new Product(
+                false,
+                true,
+                keys.count,
+                n,
+                headDim,
+                factor,
+                0,
+                layout.strideQ(),
+                layout.strideK(),
+                stride),
+            rows,
+            first,
+            to);
+      }
       return;
     }
-    OpenBlas.sgemm(
-        false,
-        true,
-        count,
-        seen,
-        spec.headDim(),
-        (float) spec.scale(),
-        q,
-        layout.strideQ(),
-        k,
-        layout.strideK(),
-        0,
-        s,
-        layout.strideS());
+    for (int key = keys.from; key < keys.to; key += layout.chunk()) {
+      int n = Math.min(layout.chunk(), keys.to - key);
+      long at = (long) key * Float.BYTES;
+      OpenBlas.sgemm(
+          new Product(
+              false, false, keys.count, n, headDim, factor, 0, layout.strideQ(), stride, stride),
+          rows,
+          transposed + at,
+          out + at);
+    }
+  }
+
+  /** A mixture of a head's keys or values for each query of a tile: {@code factor weights b}. */
+  private static void mix(Keys keys, float factor, long weights, long b, long out) {
+    Layout layout = keys.layout;
+    int headDim = layout.spec.headDim();
+    for (int key = keys.from; key < keys.to; key += layout.chunk()) {
+      int n = Math.min(layout.chunk(), keys.to - key);
+      long from = weights + (long) key * Float.BYTES;
+      long first = b + key * keys.stride();
+      float beta = key == keys.from ? 0 : 1;
+      if (keys.count == 1) {
+        OpenBlas.sgemv(true, n, headDim, factor, first, layout.strideK(), from, 1, beta, out, 1);
+      } else {
+        OpenBlas.sgemm(
+            new Product(
+                false,
+                false,
+                keys.count,
+                headDim,
+                n,
+                factor,
+                beta,
+                layout.strideS(),
+                layout.strideK(),
+                layout.strideQ()),
+            from,
+            first,
+            out);
+      }
+    }
+  }
+
+  /** What each key or value gets from a tile's queries: {@code out += factor weights^T rows}. */
+  private static void spread(
+      Keys keys, float factor, long weights, long rows, float beta, long out) {
+    Layout layout = keys.layout;
+    for (int key = keys.from; key < keys.to; key += layout.chunk()) {
+      int n = Math.min(layout.chunk(), keys.to - key);
+      OpenBlas.sgemm(
+          new Product(
+              true,
+              false,
+              n,
+              layout.spec.headDim(),
+              keys.count,
+              factor,
+              beta,
+              layout.strideS(),
+              layout.strideQ(),
+              layout.strideK()),
+          weights + (long) key * Float.BYTES,
+          rows,
+          out + key * keys.stride());
+    }
+  }
+
+  /** Writes the keys {@code [from, to)} of a head as columns: [headDim, strideS]. */
+  private static void transpose(Layout layout, long keys, int from, int to, long out) {
+    long row = (long) layout.strideK() * Float.BYTES;
+    Transposition.run(
+        keys + from * row,
+        row,
+        to - from,
+        layout.spec.headDim(),
+        out + (long) from * Float.BYTES,
+        (long) layout.strideS() * Float.BYTES);
   }
 
   /** Zeroes what a row of a tile does not see, so that the tile's products may run over all. */
-  private void clearUnseen(long row, AttentionRows.Row sees, int keys) {
+  private void clearUnseen(long row, AttentionRows.Row sees, Keys keys) {
     int end = sees.first + sees.seen;
-    elements.fill(0, row, sees.first);
-    elements.fill(0, row + (long) end * Float.BYTES, keys - end);
+    elements.fill(0, row + (long) keys.from * Float.BYTES, sees.first - keys.from);
+    elements.fill(0, row + (long) end * Float.BYTES, keys.to - end);
   }
 
   /** One forward call; each task is one tile of one head. */
@@ -237,71 +349,67 @@ final class AttentionKernels {
       int heads = layout.spec.heads();
       int tiles = layout.tiles();
       int tables = layout.batch * heads;
-      // Long tiles first: they are the last queries, and what is left for the end should be short.
+      int group = Math.clamp((long) tables * tiles / (4L * workers.count()), 1, GROUP);
+      int groups = (tiles + group - 1) / group;
+      // Long ones first: they are the last queries, and what is left for the end should be short.
       workers.run(
-          tables * tiles,
+          tables * groups,
           (task, scratch) -> {
             int table = task % tables;
-            int tile = tiles - 1 - task / tables;
-            tile(table / heads, table % heads, tile, scratch);
+            int last = tiles - task / tables * group;
+            tiles(table / heads, table % heads, Math.max(0, last - group), last, scratch);
           });
     }
 
-    private void tile(int b, int head, int tile, Scratch scratch) {
-      AttentionSpec spec = layout.spec;
-      int first = tile * layout.tile();
-      int count = Math.min(layout.tile(), layout.queries - first);
-      int seen = layout.seen(first + count - 1);
+    private void tiles(int b, int head, int firstTile, int endTile, Scratch scratch) {
       int stride = layout.strideS();
-      scratch.reserve((long) (count + AttentionRows.BUFFERS) * stride, 1 + AttentionRows.BUFFERS);
-      long s = scratch.take((long) count * stride);
+      int headDim = layout.transposes() ? layout.spec.headDim() : 0;
+      int rows = Math.min(TILE, layout.queries);
+      scratch.reserve(
+          (long) (rows + headDim + AttentionRows.BUFFERS) * stride, 2 + AttentionRows.BUFFERS);
+      long s = scratch.take((long) rows * stride);
+      long transposed = 0;
+      long keys = k + layout.k(b, head / layout.group());
+      if (layout.transposes()) {
+        transposed = scratch.take((long) headDim * stride);
+        int end = Math.min(endTile * TILE, layout.queries);
+        transpose(layout, keys, layout.firstKey(firstTile * TILE), layout.end(end - 1), transposed);
+      }
       AttentionRows.Row row = new AttentionRows.Row(scratch, stride);
       row.batch = b;
       row.head = head;
-      long kv = layout.k(b, head / layout.group());
-      long queries = layout.q(b, head, first);
-      scores(layout, q + queries, k + kv, count, seen, s);
+      for (int tile = firstTile; tile < endTile; tile++) {
+        tile(tile, transposed, s, row);
+      }
+    }
+
+    private void tile(int tile, long transposed, long s, AttentionRows.Row row) {
+      AttentionSpec spec = layout.spec;
+      int first = tile * TILE;
+      int count = Math.min(TILE, layout.queries - first);
+      Keys keys = new Keys(layout, count, layout.firstKey(first), layout.end(first + count - 1));
+      long kv = layout.k(row.batch, row.head / layout.group());
+      long queries = layout.q(row.batch, row.head, first);
+      scores(keys, (float) spec.scale(), q + queries, k + kv, transposed, s);
+      Arrays.fill(row.report, 0);
       float[] factors = new float[count];
       for (int i = 0; i < count; i++) {
-        long scores = s + (long) i * stride * Float.BYTES;
-        row.at(layout.hidden(first + i), layout.seen(first + i));
+        long scores = s + (long) i * layout.strideS() * Float.BYTES;
+        row.at(layout.firstKey(first + i), layout.end(first + i));
         row.s = scores + (long) row.first * Float.BYTES;
         rowSteps.forward(row);
         factors[i] = (float) (1 / row.sum);
-        Native.putFloat(logSumExp + layout.row(b, head, first + i), row.logSumExp);
-        clearUnseen(scores, row, seen);
+        Native.putFloat(logSumExp + layout.row(row.batch, row.head, first + i), row.logSumExp);
+        clearUnseen(scores, row, keys);
       }
-      outputs(s, kv, count, seen, out + queries);
+      mix(keys, 1, s, v + kv, out + queries);
       for (int i = 0; i < count; i++) {
         long at = out + queries + (long) i * layout.strideQ() * Float.BYTES;
         elements.scale(factors[i], at, at, spec.headDim());
       }
-      int table = b * spec.heads() + head;
+      int table = row.batch * spec.heads() + row.head;
       System.arraycopy(
           row.report, 0, reports, (table * layout.tiles() + tile) * REPORTED, REPORTED);
-    }
-
-    private void outputs(long weights, long kv, int count, int seen, long to) {
-      AttentionSpec spec = layout.spec;
-      int strideK = layout.strideK();
-      if (count == 1) {
-        OpenBlas.sgemv(true, seen, spec.headDim(), 1, v + kv, strideK, weights, 1, 0, to, 1);
-        return;
-      }
-      OpenBlas.sgemm(
-          false,
-          false,
-          count,
-          spec.headDim(),
-          seen,
-          1,
-          weights,
-          layout.strideS(),
-          v + kv,
-          strideK,
-          0,
-          to,
-          layout.strideQ());
     }
 
     /** Adds what the tiles reported, in their order. */
@@ -382,6 +490,10 @@ final class AttentionKernels {
               return;
             }
             Tile buffers = Tile.in(scratch, layout);
+            if (layout.transposes()) {
+              transpose(layout, k + layout.k(b, kvHead), 0, layout.keys, buffers.keys);
+              transpose(layout, v + layout.k(b, kvHead), 0, layout.keys, buffers.values);
+            }
             // Without a window the last tile sees every key, so it may write dk and dv; the others
             // add to them.
             float beta = 0;
@@ -408,34 +520,15 @@ final class AttentionKernels {
 
     private void tile(int b, int head, int tile, float beta, Tile buffers) {
       AttentionSpec spec = layout.spec;
-      int headDim = spec.headDim();
-      int strideQ = layout.strideQ();
-      int strideK = layout.strideK();
-      int stride = layout.strideS();
-      int first = tile * layout.tile();
-      int count = Math.min(layout.tile(), layout.queries - first);
-      int seen = layout.seen(first + count - 1);
+      int first = tile * TILE;
+      int count = Math.min(TILE, layout.queries - first);
+      Keys keys = new Keys(layout, count, layout.firstKey(first), layout.end(first + count - 1));
       long kv = layout.k(b, head / layout.group());
       long queries = layout.q(b, head, first);
-      long s = buffers.s;
-      long g = buffers.g;
       float scale = (float) spec.scale();
       // Exactly the product of the forward pass, so that every gate falls as it did there.
-      scores(layout, q + queries, k + kv, count, seen, s);
-      OpenBlas.sgemm(
-          false,
-          true,
-          count,
-          seen,
-          headDim,
-          1,
-          dout + queries,
-          strideQ,
-          v + kv,
-          strideK,
-          0,
-          g,
-          stride);
+      scores(keys, scale, q + queries, k + kv, buffers.keys, buffers.s);
+      scores(keys, 1, dout + queries, v + kv, buffers.values, buffers.g);
       AttentionRows.Row row = buffers.row;
       row.batch = b;
       row.head = head;
@@ -444,72 +537,41 @@ final class AttentionKernels {
               (Native.getFloat(dexpected + (long) (b * spec.heads() + head) * Float.BYTES)
                   / (double) layout.pairs());
       for (int i = 0; i < count; i++) {
-        long scores = s + (long) i * stride * Float.BYTES;
-        long gradients = g + (long) i * stride * Float.BYTES;
-        row.at(layout.hidden(first + i), layout.seen(first + i));
+        long scores = buffers.s + (long) i * layout.strideS() * Float.BYTES;
+        long gradients = buffers.g + (long) i * layout.strideS() * Float.BYTES;
+        row.at(layout.firstKey(first + i), layout.end(first + i));
         row.s = scores + (long) row.first * Float.BYTES;
         row.g = gradients + (long) row.first * Float.BYTES;
         row.logSumExp = Native.getFloat(logSumExp + layout.row(b, head, first + i));
-        long at = queries + (long) i * strideQ * Float.BYTES;
-        row.d = (float) rows.dot(dout + at, out + at, headDim);
+        long at = queries + (long) i * layout.strideQ() * Float.BYTES;
+        row.d = (float) rows.dot(dout + at, out + at, spec.headDim());
         rowSteps.backward(row);
-        clearUnseen(scores, row, seen);
-        clearUnseen(gradients, row, seen);
+        clearUnseen(scores, row, keys);
+        clearUnseen(gradients, row, keys);
       }
-      OpenBlas.sgemm(
-          true,
-          false,
-          seen,
-          headDim,
-          count,
-          1,
-          s,
-          stride,
-          dout + queries,
-          strideQ,
-          beta,
-          dv + kv,
-          strideK);
-      OpenBlas.sgemm(
-          true,
-          false,
-          seen,
-          headDim,
-          count,
-          scale,
-          g,
-          stride,
-          q + queries,
-          strideQ,
-          beta,
-          dk + kv,
-          strideK);
-      OpenBlas.sgemm(
-          false,
-          false,
-          count,
-          headDim,
-          seen,
-          scale,
-          g,
-          stride,
-          k + kv,
-          strideK,
-          0,
-          dq + queries,
-          strideQ);
+      spread(keys, 1, buffers.s, dout + queries, beta, dv + kv);
+      spread(keys, scale, buffers.g, q + queries, beta, dk + kv);
+      mix(keys, scale, buffers.g, k + kv, dq + queries);
     }
   }
 
-  /** Scratch of a backward task: scores, gradients of the gated pattern, and what a row needs. */
-  private record Tile(long s, long g, AttentionRows.Row row) {
+  /**
+   * Scratch of a backward task: scores, gradients of the gated pattern, keys and values as columns
+   * (0 where there are none), and what a row needs.
+   */
+  private record Tile(long s, long g, long keys, long values, AttentionRows.Row row) {
     static Tile in(Scratch scratch, Layout layout) {
       int stride = layout.strideS();
-      long floats = (long) layout.tile() * stride;
+      int rows = Math.min(TILE, layout.queries);
+      int headDim = layout.transposes() ? layout.spec.headDim() : 0;
       scratch.reserve(
-          2 * floats + (long) AttentionRows.BUFFERS * stride, 2 + AttentionRows.BUFFERS);
-      return new Tile(
-          scratch.take(floats), scratch.take(floats), new AttentionRows.Row(scratch, stride));
+          (long) (2 * rows + 2 * headDim + AttentionRows.BUFFERS) * stride,
+          4 + AttentionRows.BUFFERS);
+      long s = scratch.take((long) rows * stride);
+      long g = scratch.take((long) rows * stride);
+      long keys = headDim == 0 ? 0 : scratch.take((long) headDim * stride);
+      long values = headDim == 0 ? 0 : scratch.take((long) headDim * stride);
+      return new Tile(s, g, keys, values, new AttentionRows.Row(scratch, stride));
     }
   }
 

@@ -1,0 +1,47 @@
+package filigree.tensor.cpu;
+
+/** Copies a matrix of floats transposed. */
+final class Transposition {
+  private static final long LOW = 0xffffffffL;
+
+  private Transposition() {}
+
+  /**
+   * Writes {@code out[j][i] = from[i][j]}.
+   *
+   * @param from address, [rows, columns]
+   * @param nextFrom bytes from one row to the next
+   * @param out address, written; [columns, rows]
+   * @param nextOut bytes from one row of out to the next
+   */
+  static void run(long from, long nextFrom, int rows, int columns, long out, long nextOut) {
+    int i = 0;
+    for (; i + 1 < rows; i += 2) {
+      pair(from, from + nextFrom, columns, out, nextOut);
+      from += 2 * nextFrom;
+      out += 2 * Float.BYTES;
+    }
+    if (i < rows) {
+      for (int j = 0; j < columns; j++) {
+        Native.putFloat(out + j * nextOut, Native.getFloat(from + (long) j * Float.BYTES));
+      }
+    }
+  }
+
+  /** Two rows at a time, two numbers of each, because stores are what limits this loop. */
+  private static void pair(long first, long second, int columns, long out, long nextOut) {
+    int j = 0;
+    for (; j + 1 < columns; j += 2) {
+      long x = Native.getLong(first + (long) j * Float.BYTES);
+      long y = Native.getLong(second + (long) j * Float.BYTES);
+      long at = out + j * nextOut;
+      Native.putLong(at, (x & LOW) | (y << Integer.SIZE));
+      Native.putLong(at + nextOut, (x >>> Integer.SIZE) | (y & ~LOW));
+    }
+    if (j < columns) {
+      Native.putFloat(out + j * nextOut, Native.getFloat(first + (long) j * Float.BYTES));
+      long next = out + j * nextOut + Float.BYTES;
+      Native.putFloat(next, Native.getFloat(second + (long) j * Float.BYTES));
+    }
+  }
+}
