@@ -42,11 +42,12 @@ import java.util.Locale;
  *   bench/run step gemm          --threads 2
  * </pre>
  *
- * <p>which print one line of JSON, a table of the time by kernel, and the rate of large matrix
- * products with the time that those of each shape take at that rate. {@code --start} writes the
- * initial weights and the batch as raw little-endian numbers, in the order of {@link
- * filigree.transformer.ModelConfig#parameters()}, for a peer to start from; {@code --losses} prints
- * the loss of every step. The first step is always warm-up.
+ * <p>which print one line of JSON (memory resident after the warm-up and at the end among it), a
+ * table of the time by kernel, and the rate of large matrix products with the time that those of
+ * each shape take at that rate. {@code --start} writes the initial weights and the batch as raw
+ * little-endian numbers, in the order of {@link filigree.transformer.ModelConfig#parameters()}, for
+ * a peer to start from; {@code --losses} prints the loss of every step. The first step is always
+ * warm-up.
  *
  * <p>Check: every step sees one batch, so the loss must begin within 0.2 of {@code ln vocabulary}
  * (within statistical fluctuation of untrained weights) and fall; otherwise it exits with 1.
@@ -111,6 +112,7 @@ public final class StepBenchmark {
         losses.add(training.step());
       }
       timed.reset();
+      double residentBefore = statusMib("VmRSS");
       double[] millis = new double[steps];
       long began = System.nanoTime();
       for (int i = 0; i < steps; i++) {
@@ -128,7 +130,8 @@ public final class StepBenchmark {
       System.out.printf(
           Locale.ROOT,
           "{\"engine\":\"filigree\",\"shape\":\"%s\",\"mode\":\"%s\",\"threads\":%d,"
-              + "\"first_ms\":%.0f,\"median_ms\":%.2f,\"min_ms\":%.2f,\"max_ms\":%.2f,\"peak_mib\":%d,"
+              + "\"first_ms\":%.0f,\"median_ms\":%.2f,\"min_ms\":%.2f,\"max_ms\":%.2f,\"peak_mib\":%.0f,"
+              + "\"resident_before_mib\":%.1f,\"resident_mib\":%.1f,"
               + "\"reserved_mib\":%d,\"used_mib\":%d,\"first_loss\":%.5f,\"loss\":%.5f%s}%n",
           shape.label(),
           mode.name().toLowerCase(Locale.ROOT),
@@ -137,7 +140,9 @@ public final class StepBenchmark {
           median(millis),
           millis[0],
           millis[steps - 1],
-          peakMib(),
+          statusMib("VmHWM"),
+          residentBefore,
+          statusMib("VmRSS"),
           training.reservedBytes() >> 20,
           training.usedBytes() >> 20,
           losses.getFirst(),
@@ -317,15 +322,18 @@ public final class StepBenchmark {
     return sorted.length % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
   }
 
-  /** VmHWM: the most of this process that was ever in memory at once. */
-  private static long peakMib() throws IOException {
+  /**
+   * Memory of this process: VmRSS, how much of it is in memory now, or VmHWM, the most that ever
+   * was.
+   */
+  private static double statusMib(String name) throws IOException {
     Path status = Path.of("/proc/self/status");
     if (!Files.exists(status)) {
       return -1;
     }
     return Files.readAllLines(status).stream()
-        .filter(line -> line.startsWith("VmHWM:"))
-        .mapToLong(line -> Long.parseLong(line.replaceAll("\\D", "")) >> 10)
+        .filter(line -> line.startsWith(name + ":"))
+        .mapToDouble(line -> Long.parseLong(line.replaceAll("\\D", "")) / 1024.0)
         .findFirst()
         .orElse(-1);
   }
