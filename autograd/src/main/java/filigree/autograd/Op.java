@@ -333,8 +333,8 @@ public sealed interface Op
   }
 
   /**
-   * A linear map: inputs are x [..., m, in], the weight and, where the map has one, a bias [out];
-   * {@code y = x op(weight) + bias}.
+   * A linear map: inputs are x [..., m, in], the weight, which may be stored in 16 bits, and, where
+   * the map has one, a bias [out]; {@code y = x op(weight) + bias}.
    *
    * @param orientation whether the weight is [out, in], which is read transposed, or [in, out]
    */
@@ -540,7 +540,10 @@ public sealed interface Op
     }
   }
 
-  /** Rows of a table by their numbers: inputs are the table and the I32 numbers. */
+  /**
+   * Rows of a table by their numbers: inputs are the table, which may be stored in 16 bits, and the
+   * I32 numbers.
+   */
   record Gather() implements Op {
     @Override
     public Result forward(Scope scope, List<Tensor> in) {
@@ -548,7 +551,7 @@ public sealed interface Op
       Tensor ids = in.get(1);
       long[] dims = Arrays.copyOf(ids.shape().dims(), ids.shape().rank() + 1);
       dims[dims.length - 1] = table.shape().dim(1);
-      Tensor out = scope.make(Shape.of(dims), table.dtype());
+      Tensor out = scope.make(Shape.of(dims), table.dtype().computing());
       scope.kernels().gather(table, ids, out);
       return Result.of(out);
     }

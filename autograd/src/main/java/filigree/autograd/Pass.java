@@ -130,8 +130,12 @@ public final class Pass implements AutoCloseable {
    *
    * @param value the value; it must outlive the pass or belong to it
    * @return its name in this pass
+   * @throws AutogradException where gradients are recorded and the value has no type for one
    */
   public Var variable(Tensor value) {
+    if (mode == Mode.RECORDING && !value.dtype().computes()) {
+      throw notDifferentiable("a variable of shape " + value.shape(), value);
+    }
     Var var = make(value, mode == Mode.RECORDING);
     variables.add(var);
     return var;
@@ -142,10 +146,26 @@ public final class Pass implements AutoCloseable {
    *
    * @param param the parameter
    * @return its value in this pass
+   * @throws AutogradException where its gradient is wanted and it is stored in 16 bits
    */
   public Var param(Param param) {
-    return params.computeIfAbsent(
-        param, p -> make(p.value(), mode == Mode.RECORDING && trained.test(p)));
+    Var known = params.get(param);
+    if (known != null) {
+      return known;
+    }
+    boolean wanted = mode == Mode.RECORDING && trained.test(param);
+    if (wanted && !param.value().dtype().computes()) {
+      throw notDifferentiable("parameter " + param, param.value());
+    }
+    Var entered = make(param.value(), wanted);
+    params.put(param, entered);
+    return entered;
+  }
+
+  private static AutogradException notDifferentiable(String what, Tensor value) {
+    return new AutogradException(
+        "%s is stored as %s, and gradients are F32 or F64; freeze it with Pass.training, or load its numbers widened"
+            .formatted(what, value.dtype()));
   }
 
   /**

@@ -4,11 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import filigree.tensor.Arithmetic;
+import filigree.tensor.DType;
 import filigree.tensor.Elementwise;
 import filigree.tensor.Kernels;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
+import filigree.tensor.Transpose;
 import filigree.tensor.Workspace;
 import filigree.tensor.provider.Backend;
 import java.util.ArrayList;
@@ -54,6 +56,51 @@ class PassTest {
       Gradients gradients = pass.backward(pass.apply(SUM, pass.apply(SQUARE, pass.param(p))));
       assertThat(gradients.of(p).orElseThrow().toFloats()).containsExactly(2, -4, 6);
       assertThat(gradients.norm(kernels)).isEqualTo(Math.sqrt(56));
+    }
+  }
+
+  /** [2, 3] in bfloat16: 1, -2, 3; 0.5, 4, -1. */
+  private Tensor stored() {
+    Tensor out = kept.allocate(Shape.of(2, 3), DType.BF16);
+    kernels.cast(Tensor.of(kept, Shape.of(2, 3), 1, -2, 3, 0.5f, 4, -1), out);
+    return out;
+  }
+
+  @Test
+  void gradientsFlowThroughStoredWeights() {
+    Param weight = new Param("weight", stored());
+    Tensor x = Tensor.of(kept, Shape.of(1, 3), 1, 2, 3);
+    try (Pass pass = Pass.recording(kernels, scratch).training(param -> false)) {
+      Var in = pass.variable(x);
+      Var y = pass.apply(new Op.Linear(Transpose.YES), in, pass.param(weight));
+      assertThat(y.value().toFloats()).containsExactly(6, 5.5f);
+      Gradients gradients = pass.backward(pass.apply(SUM, y));
+      assertThat(gradients.of(in).orElseThrow().toFloats()).containsExactly(1.5f, 2, 2);
+      assertThat(gradients.params()).isEmpty();
+    }
+  }
+
+  @Test
+  void rowsOfAStoredTableAreWidened() {
+    Param table = new Param("table", stored());
+    try (Pass pass = Pass.inference(kernels, scratch)) {
+      Var ids = pass.constant(Tensor.ofInts(kept, Shape.of(2), 1, 0));
+      Var rows = pass.apply(new Op.Gather(), pass.param(table), ids);
+      assertThat(rows.value().toFloats()).containsExactly(0.5f, 4, -1, 1, -2, 3);
+    }
+  }
+
+  @Test
+  void storedWeightsAreNotTrained() {
+    Param weight = new Param("blocks.0.attn.q.weight", stored());
+    try (Pass pass = Pass.recording(kernels, scratch)) {
+      assertThatThrownBy(() -> pass.param(weight))
+          .isInstanceOf(AutogradException.class)
+          .hasMessage(
+              "parameter blocks.0.attn.q.weight [2, 3] is stored as BF16, and gradients are F32 or"
+                  + " F64; freeze it with Pass.training, or load its numbers widened");
+      assertThatThrownBy(() -> pass.variable(weight.value()))
+          .hasMessageContaining("a variable of shape [2, 3] is stored as BF16");
     }
   }
 

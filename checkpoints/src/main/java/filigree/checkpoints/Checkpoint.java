@@ -153,6 +153,21 @@ public final class Checkpoint implements AutoCloseable {
   }
 
   /**
+   * Reads weights that are used and never changed, as little of them as possible: matrices of BF16
+   * and F16 stay in the mapped files and are paged in when a kernel reads them, so that they may be
+   * larger than the memory. Those that no kernel takes as they lie (transposed, or fused head by
+   * head) are copied in their type. Vectors, and all other types, are as {@link #weights} gives them.
+   *
+   * @param memory who owns the copies; what was read before an error stays in it
+   * @return a tensor of type F32, BF16 or F16 for each of {@link ModelConfig#parameters}, by name;
+   *     those in the files live until this checkpoint is closed
+   * @throws CheckpointException where a file was cut short or a stored tied head differs
+   */
+  public Map<String, Tensor> frozenWeights(Memory memory) {
+    return match.read(Placement.Precision.FROZEN, memory);
+  }
+
+  /**
    * Lists the keys of config.json that were neither read nor are known to change nothing.
    *
    * @return keys, usually those of other tools

@@ -18,6 +18,7 @@ import java.util.Optional;
  */
 final class Match {
   private static final int MOST_LISTED = 20;
+  private static final long COMPARED_BYTES = 1 << 20;
 
   private final Map<Placement, Located> found = new LinkedHashMap<>();
   private Optional<Located> tiedHead = Optional.empty();
@@ -104,19 +105,32 @@ final class Match {
     return out;
   }
 
+  /** Compares piece by piece: a head of 7B models has a gigabyte. */
+  private static boolean sameBytes(Located one, Located other) {
+    long bytes = one.stored().byteSize();
+    try (Arena arena = Arena.ofConfined()) {
+      long most = Math.min(bytes, COMPARED_BYTES);
+      MemorySegment a = arena.allocate(most, 1);
+      MemorySegment b = arena.allocate(most, 1);
+      for (long from = 0; from < bytes; from += most) {
+        long length = Math.min(most, bytes - from);
+        one.file().copyBytes(one.stored(), from, a.asSlice(0, length));
+        other.file().copyBytes(other.stored(), from, b.asSlice(0, length));
+        if (a.asSlice(0, length).mismatch(b.asSlice(0, length)) >= 0) {
+          return false;
+        }
+      }
+    }
+    return true;
+  }
+
   /** A head of its own under a tied config would be lost without a word; transformers drops it. */
   private static void requireEqual(Located head, Located embedding) {
     boolean equal =
         head.stored().type() == embedding.stored().type()
             && head.stored().shape().equals(embedding.stored().shape());
     if (equal) {
-      try (Arena arena = Arena.ofConfined()) {
-        MemorySegment a = arena.allocate(head.stored().byteSize(), 1);
-        MemorySegment b = arena.allocate(head.stored().byteSize(), 1);
-        head.file().copyBytes(head.stored(), 0, a);
-        embedding.file().copyBytes(embedding.stored(), 0, b);
-        equal = a.mismatch(b) < 0;
-      }
+      equal = sameBytes(head, embedding);
     }
     if (!equal) {
       throw new CheckpointException(

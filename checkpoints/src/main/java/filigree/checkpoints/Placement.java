@@ -54,7 +54,12 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
     /** Widened or rounded to {@link DType#F32}. */
     F32,
     /** As the file has them. */
-    AS_STORED
+    AS_STORED,
+    /**
+     * For weights that are read and never changed: matrices of 16 bits stay as the file has them,
+     * and in the file where they can be used as they lie there; everything else as {@link #F32}.
+     */
+    FROZEN
   }
 
   /** Collects the placements of a model and finds the shapes of their parts by name. */
@@ -106,18 +111,25 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
    * @param file the open file
    * @param stored the tensor, of this placement's shape and a floating type
    * @param precision of which type the parts are to be
-   * @param memory who owns the parts
+   * @param memory who owns the parts that are copied
    * @return the parts by name
    */
   Map<String, Tensor> read(
       Safetensors file, StoredTensor stored, Precision precision, Memory memory) {
-    boolean same = precision == Precision.AS_STORED || stored.type() == StoredType.F32;
+    boolean half = stored.type() == StoredType.BF16 || stored.type() == StoredType.F16;
+    boolean kept = precision == Precision.FROZEN && half && parts.getFirst().shape().rank() == 2;
+    boolean same = precision == Precision.AS_STORED || stored.type() == StoredType.F32 || kept;
     DType dtype = stored.type().dtype().orElseThrow();
     Map<String, Tensor> out = new LinkedHashMap<>();
     if (layout instanceof AsItIs && same) {
       long from = 0;
       for (ParameterSpec part : parts) {
-        Tensor tensor = file.copy(stored, from, part.shape(), memory);
+        // F32 is copied: OpenBLAS would read the file itself, and a file that another process cuts
+        // short then ends the JVM; the cpu kernels read 16 bits by Java, which gets an error.
+        Tensor tensor =
+            kept
+                ? file.map(stored, from, part.shape(), memory)
+                : file.copy(stored, from, part.shape(), memory);
         out.put(part.name(), tensor);
         from += tensor.byteSize();
       }

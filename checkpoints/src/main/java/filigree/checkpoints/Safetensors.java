@@ -176,11 +176,21 @@ public final class Safetensors implements AutoCloseable {
    */
   public Tensor map(String name, Memory memory) {
     StoredTensor stored = find(name);
+    return map(stored, 0, stored.shape(), memory);
+  }
+
+  /**
+   * As {@link #map(String, Memory)}, for a part of a tensor's elements.
+   *
+   * @param fromByte where the part starts within the tensor
+   * @param shape the part's shape
+   */
+  Tensor map(StoredTensor stored, long fromByte, Shape shape, Memory memory) {
     DType dtype = dtype(stored);
-    MemorySegment bytes = data.asSlice(stored.begin(), stored.byteSize());
-    return bytes.address() % dtype.bytes() == 0
-        ? Tensor.wrap(bytes, stored.shape(), dtype)
-        : copy(name, memory);
+    MemorySegment part = part(stored, fromByte, shape, dtype);
+    return part.address() % dtype.bytes() == 0
+        ? Tensor.wrap(part, shape, dtype)
+        : copy(stored, fromByte, shape, memory);
   }
 
   /**
@@ -205,11 +215,14 @@ public final class Safetensors implements AutoCloseable {
    */
   Tensor copy(StoredTensor stored, long fromByte, Shape shape, Memory memory) {
     DType dtype = dtype(stored);
-    MemorySegment part =
-        data.asSlice(stored.begin() + fromByte, Math.multiplyExact(shape.size(), dtype.bytes()));
+    MemorySegment part = part(stored, fromByte, shape, dtype);
     Tensor[] out = new Tensor[1];
     guarded(stored, () -> out[0] = Tensor.wrap(part, shape, dtype).copy(memory));
     return out[0];
+  }
+
+  private MemorySegment part(StoredTensor stored, long fromByte, Shape shape, DType dtype) {
+    return data.asSlice(stored.begin() + fromByte, Math.multiplyExact(shape.size(), dtype.bytes()));
   }
 
   /**

@@ -195,6 +195,37 @@ class CheckpointTest {
     assertThat(load(neox)).hasSize(1 + 2 * 16 + 3);
   }
 
+  /** Only what no kernel takes as it lies is copied; vectors are widened. */
+  @ParameterizedTest
+  @CsvSource({"gpt2", "gpt_neox", "llama", "olmo2", "qwen2"})
+  void frozenMatricesStayInTheFile(String family) {
+    Path folder = model(Fixtures.config(family));
+    change(
+        folder, tensors -> tensors.replaceAll((name, tensor) -> Fixtures.rounded(memory, tensor)));
+    Map<String, Tensor> widened = load(folder);
+    boolean transposed = family.equals("gpt2");
+    boolean fused = family.equals("gpt_neox");
+    try (Workspace copies = new Workspace("copies");
+        Checkpoint checkpoint = Checkpoint.open(folder)) {
+      Map<String, Tensor> frozen = checkpoint.frozenWeights(copies);
+      assertThat(frozen.keySet()).containsExactlyInAnyOrderElementsOf(widened.keySet());
+      long expected = 0;
+      for (ParameterSpec spec : checkpoint.config().parameters()) {
+        Tensor tensor = frozen.get(spec.name());
+        boolean matrix = spec.shape().rank() == 2;
+        assertThat(tensor.dtype()).as(spec.name()).isEqualTo(matrix ? DType.BF16 : DType.F32);
+        assertThat(tensor.toFloats())
+            .as(spec.name())
+            .isEqualTo(widened.get(spec.name()).toFloats());
+        boolean block = spec.name().startsWith("blocks.");
+        boolean attends = spec.name().matches(".*attn[.][qkv][.]weight");
+        boolean copied = !matrix || (transposed && block) || (fused && attends);
+        expected += copied ? Math.ceilDiv(tensor.byteSize(), 64) * 64 : 0;
+      }
+      assertThat(copies.peakBytes()).isEqualTo(expected);
+    }
+  }
+
   @Test
   void allContradictionsAreInOneError() {
     Path folder = model(Fixtures.LLAMA);

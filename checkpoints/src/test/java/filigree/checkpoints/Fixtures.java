@@ -115,6 +115,15 @@ final class Fixtures {
         Safetensors.IfExists.REPLACE);
   }
 
+  /** The upper halves of floats: bfloat16, rounded towards zero. */
+  static Tensor rounded(Memory memory, Tensor floats) {
+    short[] bits = new short[(int) floats.size()];
+    for (int i = 0; i < bits.length; i++) {
+      bits[i] = (short) (Float.floatToRawIntBits((float) floats.get(i)) >>> 16);
+    }
+    return halves(memory, DType.BF16, floats.shape(), bits);
+  }
+
   /** Stores numbers in a type that only files have, by writing its bits. */
   static Tensor halves(Memory memory, DType dtype, Shape shape, short... bits) {
     try (Arena arena = Arena.ofConfined()) {

@@ -170,7 +170,7 @@ final class DemoCommand implements Callable<Integer> {
       Addition task, Transformer dense, Sparsifier.Result result, Kernels kernels, RunFolder run) {
     ObjectNode json = common.object();
     Evaluation best = result.best().evaluation();
-    try (LoadedModel model = LoadedModel.open(run.model(), common)) {
+    try (LoadedModel model = LoadedModel.open(run.model(), LoadedModel.Use.READ, common)) {
       Transformer sparse = model.transformer();
       Gates gates = result.gates().gates(common.seed());
       AttentionFile file = new AttentionFile(kernels, dense, sparse, gates);

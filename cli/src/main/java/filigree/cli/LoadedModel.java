@@ -3,6 +3,7 @@ package filigree.cli;
 import filigree.checkpoints.Checkpoint;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.RunFolder;
+import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import filigree.transformer.Parameters;
 import filigree.transformer.Transformer;
@@ -10,8 +11,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 
-/** A checkpoint with its weights in memory. */
+/** A checkpoint with its weights, ready to run. */
 final class LoadedModel implements AutoCloseable {
   private final Checkpoint checkpoint;
   private final Workspace weights;
@@ -23,6 +25,21 @@ final class LoadedModel implements AutoCloseable {
     this.transformer = transformer;
   }
 
+  /** What is done with the weights. */
+  enum Use {
+    /** They are read: matrices of 16 bits stay in the file. */
+    READ,
+    /** All of them are trained: they are widened into memory. */
+    TRAIN;
+
+    private Map<String, Tensor> weights(Checkpoint checkpoint, Workspace memory) {
+      return switch (this) {
+        case READ -> checkpoint.frozenWeights(memory);
+        case TRAIN -> checkpoint.weights(memory);
+      };
+    }
+  }
+
   /** A model folder as a user names it: the folder itself, or a run folder that holds a model. */
   static Path folder(Path named) {
     Path inside = named.resolve(RunFolder.MODEL);
@@ -31,11 +48,11 @@ final class LoadedModel implements AutoCloseable {
     return run ? inside : named;
   }
 
-  static LoadedModel open(Path named, CommonOptions options) {
+  static LoadedModel open(Path named, Use use, CommonOptions options) {
     Checkpoint checkpoint = Checkpoint.open(folder(named));
     Workspace weights = new Workspace("weights", options.memoryBytes());
     try {
-      Parameters parameters = Parameters.of(checkpoint.config(), checkpoint.weights(weights));
+      Parameters parameters = Parameters.of(checkpoint.config(), use.weights(checkpoint, weights));
       return new LoadedModel(
           checkpoint, weights, new Transformer(checkpoint.config(), parameters, weights));
     } catch (RuntimeException e) {

@@ -52,7 +52,7 @@ final class LogitsCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    try (LoadedModel model = LoadedModel.open(folder, common);
+    try (LoadedModel model = LoadedModel.open(folder, LoadedModel.Use.READ, common);
         Workspace workspace = new Workspace("logits", common.memoryBytes())) {
       int[] ids =
           model.requireInVocabulary(

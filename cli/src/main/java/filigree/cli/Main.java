@@ -86,7 +86,8 @@ public final class Main implements Runnable {
         });
     try {
       return line.execute(args);
-    } catch (LinkageError | OutOfMemoryError e) { // picocli hands only exceptions to its handler
+    } catch (LinkageError | OutOfMemoryError | InternalError e) {
+      // picocli hands only exceptions to its handler
       report(e, line.getParseResult(), err);
       return FAILED;
     }
@@ -134,6 +135,12 @@ public final class Main implements Runnable {
       case IOException io ->
           io.getClass().getSimpleName() + (io.getMessage() == null ? "" : ": " + io.getMessage());
       case OutOfMemoryError m -> "the Java heap is full: " + m.getMessage();
+      case InternalError i ->
+          // What the JVM throws where a mapped file has become shorter or its disk fails.
+          "a file of the model could not be read: it was cut short by another program, or the disk"
+              + " failed (the JVM says: "
+              + i.getMessage()
+              + ")";
       case LinkageError l ->
           "a library is missing from the class path or does not load: "
               + l.toString().lines().findFirst().orElse("");

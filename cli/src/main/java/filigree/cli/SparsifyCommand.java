@@ -183,7 +183,7 @@ final class SparsifyCommand implements Callable<Integer> {
           "--resume: %s holds no saved state; the run has ended or had not yet saved one"
               .formatted(out));
     }
-    try (LoadedModel model = LoadedModel.open(folder, common);
+    try (LoadedModel model = LoadedModel.open(folder, LoadedModel.Use.TRAIN, common);
         Kernels kernels = common.open()) {
       int tokens = model.context(context);
       List<int[]> documents = model.encode(Corpus.of(data).documents());
@@ -338,7 +338,7 @@ final class SparsifyCommand implements Callable<Integer> {
       Windows validation,
       Sparsifier.Result result,
       RunFolder run) {
-    try (LoadedModel best = LoadedModel.open(run.model(), common);
+    try (LoadedModel best = LoadedModel.open(run.model(), LoadedModel.Use.READ, common);
         Workspace scratch = new Workspace("evaluation")) {
       Transformer sparse = best.transformer();
       Gates gates = result.gates().gates(common.seed());

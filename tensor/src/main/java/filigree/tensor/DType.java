@@ -47,4 +47,13 @@ public enum DType {
   public boolean computes() {
     return this == F32 || this == F64;
   }
+
+  /**
+   * Returns the type in which numbers of this one are computed with.
+   *
+   * @return this type where it {@linkplain #computes computes}, else {@link #F32}
+   */
+  public DType computing() {
+    return computes() ? this : F32;
+  }
 }

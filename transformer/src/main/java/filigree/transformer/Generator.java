@@ -1,6 +1,7 @@
 package filigree.transformer;
 
 import filigree.autograd.Pass;
+import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Philox;
 import filigree.tensor.Shape;
@@ -85,8 +86,8 @@ public final class Generator {
     Philox random = new Philox(sampling.seed(), SAMPLING_STREAM);
     try (Workspace kept = new Workspace("key-value cache");
         Workspace scratch = new Workspace("generation")) {
-      Tensor like = model.parameters().get("embed.weight").value();
-      KeyValueCache cache = new KeyValueCache(model.config(), like, capacity, kept);
+      DType type = model.parameters().computing();
+      KeyValueCache cache = new KeyValueCache(model.config(), type, capacity, kept);
       int[] next = prompt;
       while (out.size() < maxTokens && cache.length() + next.length <= context) {
         float[] logits;

@@ -1,5 +1,6 @@
 package filigree.transformer;
 
+import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Memory;
 import filigree.tensor.Shape;
@@ -21,16 +22,16 @@ public final class KeyValueCache {
    * Makes an empty cache.
    *
    * @param config the model
-   * @param like gives the element type, usually any weight
+   * @param type the type that the model computes in, {@link Parameters#computing}
    * @param capacity tokens it can hold
    * @param memory owns it
    */
-  public KeyValueCache(ModelConfig config, Tensor like, int capacity, Memory memory) {
+  public KeyValueCache(ModelConfig config, DType type, int capacity, Memory memory) {
     this.capacity = capacity;
     Shape shape = Shape.of(1, capacity, config.attention().kvHeads(), config.attention().headDim());
     for (int layer = 0; layer < config.sizes().layers(); layer++) {
-      keys.add(memory.allocate(shape, like.dtype()));
-      values.add(memory.allocate(shape, like.dtype()));
+      keys.add(memory.allocate(shape, type));
+      values.add(memory.allocate(shape, type));
     }
   }
 

@@ -10,13 +10,41 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
-/** A model's weights by name, in the order of {@link ModelConfig#parameters()}. */
+/**
+ * A model's weights by name, in the order of {@link ModelConfig#parameters()}. All are of the one
+ * type that the model computes in, except for matrices that are frozen: those may stay as they were
+ * stored, BF16 or F16, each on its own, and are widened inside kernels.
+ */
 public final class Parameters {
   private final Map<String, Param> byName;
+  private final DType computing;
 
   private Parameters(Map<String, Param> byName) {
     this.byName = byName;
+    this.computing = computingType(byName.values());
+  }
+
+  private static DType computingType(Collection<Param> params) {
+    Optional<Param> first = Optional.empty();
+    for (Param param : params) {
+      DType type = param.value().dtype();
+      if (type.computes()) {
+        if (first.isPresent() && first.get().value().dtype() != type) {
+          throw new ModelException(
+              "parameter %s is %s and %s is %s; a model computes in one type"
+                  .formatted(param.name(), type, first.get().name(), first.get().value().dtype()));
+        }
+        first = first.or(() -> Optional.of(param));
+      } else if ((type != DType.BF16 && type != DType.F16) || param.value().shape().rank() != 2) {
+        throw new ModelException(
+            "parameter %s of shape %s is %s; only matrices may be stored in BF16 or F16, expected F32"
+                .formatted(param.name(), param.value().shape(), type));
+      }
+    }
+    // Where everything is a stored matrix, it is widened to F32.
+    return first.map(param -> param.value().dtype()).orElse(DType.F32);
   }
 
   /**
@@ -25,7 +53,8 @@ public final class Parameters {
    * @param config what the model needs
    * @param weights tensors by the names of {@link ModelConfig#parameters()}; not copied
    * @return the parameters
-   * @throws ModelException where one is missing, unknown or of another shape
+   * @throws ModelException where one is missing, unknown or of another shape, or where types do not
+   *     go together
    */
   public static Parameters of(ModelConfig config, Map<String, Tensor> weights) {
     Map<String, Param> params = new LinkedHashMap<>();
@@ -102,6 +131,15 @@ public final class Parameters {
       throw new ModelException("there is no parameter named " + name);
     }
     return param;
+  }
+
+  /**
+   * Returns the type of activations, caches and tables.
+   *
+   * @return that of all weights but stored matrices; F32 where there is none
+   */
+  public DType computing() {
+    return computing;
   }
 
   /**

@@ -1,5 +1,6 @@
 package filigree.transformer;
 
+import filigree.tensor.DType;
 import filigree.tensor.Memory;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
@@ -24,21 +25,21 @@ record Tables(Optional<Rotary> rotary, Tensor ones, Tensor zeros) {
   /**
    * Computes a model's tables.
    *
-   * @param like gives the element type, usually any weight
+   * @param type the type that the model computes in
    * @param memory owns them
    */
-  static Tables of(ModelConfig config, Tensor like, Memory memory) {
+  static Tables of(ModelConfig config, DType type, Memory memory) {
     Shape width = Shape.of(config.sizes().width());
     return new Tables(
         config.positions() instanceof ModelConfig.Positions.Rotary positions
-            ? Optional.of(rotary(config, positions, like, memory))
+            ? Optional.of(rotary(config, positions, type, memory))
             : Optional.empty(),
-        Tensor.generate(memory, like.dtype(), width, i -> 1),
-        Tensor.generate(memory, like.dtype(), width, i -> 0));
+        Tensor.generate(memory, type, width, i -> 1),
+        Tensor.generate(memory, type, width, i -> 0));
   }
 
   private static Rotary rotary(
-      ModelConfig config, ModelConfig.Positions.Rotary positions, Tensor like, Memory memory) {
+      ModelConfig config, ModelConfig.Positions.Rotary positions, DType type, Memory memory) {
     int pairs = positions.rotated(config.attention().headDim()) / 2;
     double[] frequencies = new double[pairs];
     for (int pair = 0; pair < pairs; pair++) {
@@ -47,8 +48,8 @@ record Tables(Optional<Rotary> rotary, Tensor ones, Tensor zeros) {
     }
     Shape shape = Shape.of(config.sizes().context(), pairs);
     return new Rotary(
-        Tensor.generate(memory, like.dtype(), shape, i -> Math.cos(angle(frequencies, i))),
-        Tensor.generate(memory, like.dtype(), shape, i -> Math.sin(angle(frequencies, i))));
+        Tensor.generate(memory, type, shape, i -> Math.cos(angle(frequencies, i))),
+        Tensor.generate(memory, type, shape, i -> Math.sin(angle(frequencies, i))));
   }
 
   /** The angle at a row-major place of [context, pairs]. */

@@ -15,6 +15,7 @@ import filigree.tensor.Transpose;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -68,14 +69,14 @@ public final class Transformer {
    * Assembles a model.
    *
    * @param config its description
-   * @param parameters its weights, all of one computing type
+   * @param parameters its weights; matrices may be stored in 16 bits
    * @param memory owns the tables that the model makes (rotary angles, ones and zeros)
    */
   public Transformer(ModelConfig config, Parameters parameters, Memory memory) {
     this.config = config;
     this.parameters = parameters;
     this.sites = new Sites(config.sizes().layers());
-    Tables tables = Tables.of(config, parameters.get("embed.weight").value(), memory);
+    Tables tables = Tables.of(config, parameters.computing(), memory);
     for (int layer = 0; layer < config.sizes().layers(); layer++) {
       blocks.add(new Block(config, parameters, sites.blocks.get(layer), layer, tables));
     }
@@ -154,7 +155,10 @@ public final class Transformer {
     Var x = pass.at(sites.embed, pass.apply(new Op.Gather(), embedding, pass.constant(ids)));
     if (config.positions() instanceof ModelConfig.Positions.Learned) {
       Var table = pass.param(parameters.get("positions.weight"));
-      Var rows = pass.apply(new Op.Slice(0, offset, offset + time), table);
+      // Not a slice, which would keep the type that the table is stored in.
+      int[] positions = IntStream.range(offset, offset + time).toArray();
+      Tensor numbers = Tensor.ofInts(pass.scope().memory(), Shape.of(time), positions);
+      Var rows = pass.apply(new Op.Gather(), table, pass.constant(numbers));
       x = pass.apply(new Op.Combine(Arithmetic.ADD), x, pass.at(sites.positions, rows));
     }
     List<Var> expected = new ArrayList<>();

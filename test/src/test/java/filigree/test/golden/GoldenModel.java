@@ -25,30 +25,47 @@ final class GoldenModel implements AutoCloseable {
   private final Workspace scratch = new Workspace("golden run");
   private final Transformer transformer;
 
-  private GoldenModel(Checkpoint checkpoint, DType type) {
+  private GoldenModel(Checkpoint checkpoint, Loading loading) {
     this.checkpoint = checkpoint;
-    Map<String, Tensor> tensors = new LinkedHashMap<>();
-    checkpoint
-        .storedWeights(weights)
-        .forEach((name, tensor) -> tensors.put(name, widened(tensor, type)));
+    Map<String, Tensor> tensors = loading.weights(checkpoint, weights);
     this.transformer =
         new Transformer(checkpoint.config(), Parameters.of(checkpoint.config(), tensors), weights);
   }
 
-  private Tensor widened(Tensor tensor, DType type) {
+  private interface Loading {
+    Map<String, Tensor> weights(Checkpoint checkpoint, Workspace memory);
+
+    static Loading of(DType type) {
+      return (checkpoint, memory) -> {
+        Map<String, Tensor> out = new LinkedHashMap<>();
+        checkpoint
+            .storedWeights(memory)
+            .forEach((name, tensor) -> out.put(name, widened(tensor, type, memory)));
+        return out;
+      };
+    }
+  }
+
+  private static Tensor widened(Tensor tensor, DType type, Workspace memory) {
     return tensor.dtype() == type
         ? tensor
-        : Tensor.of(weights, type, tensor.shape(), tensor.toDoubles());
+        : Tensor.of(memory, type, tensor.shape(), tensor.toDoubles());
+  }
+
+  /** Opens a checkpoint that the project ships, its matrices of 16 bits left in the file. */
+  static GoldenModel frozen(Path folder) {
+    return new GoldenModel(Checkpoint.open(folder), Checkpoint::frozenWeights);
   }
 
   /** Opens a checkpoint that the project ships. */
   static GoldenModel at(Path folder, DType type) {
-    return new GoldenModel(Checkpoint.open(folder), type);
+    return new GoldenModel(Checkpoint.open(folder), Loading.of(type));
   }
 
   /** Opens a checkpoint, or skips the test where the shared data are not there. */
   static GoldenModel open(String name, DType type) {
-    return new GoldenModel(Checkpoint.open(SharedData.require("checkpoints/" + name)), type);
+    return new GoldenModel(
+        Checkpoint.open(SharedData.require("checkpoints/" + name)), Loading.of(type));
   }
 
   Checkpoint checkpoint() {

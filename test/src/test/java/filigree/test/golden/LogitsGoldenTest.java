@@ -375,7 +375,7 @@ class LogitsGoldenTest {
           KeyValueCache cache =
               new KeyValueCache(
                   model.transformer().config(),
-                  model.transformer().parameters().get("embed.weight").value(),
+                  model.transformer().parameters().computing(),
                   ids.length,
                   kept);
           for (int from = 0, part = 0; from < ids.length; part++) {
