@@ -62,6 +62,11 @@ final class Accumulator {
     owners.merge(tensor.address(), 1, Integer::sum);
   }
 
+  /** Forgets a tensor whose sole owner hands it to somebody else. */
+  void disown(Tensor tensor) {
+    owners.remove(tensor.address());
+  }
+
   /** Counts one owner less, and gives the tensor back where it was the last. */
   void drop(Tensor tensor) {
     if (owners.merge(tensor.address(), -1, Integer::sum) == 0) {

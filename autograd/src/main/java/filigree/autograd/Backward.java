@@ -69,7 +69,7 @@ public final class Backward {
   public Tensor input(int i) {
     if (!call.declared.inputs().test(i)) {
       throw new AutogradException(
-          "%s: the rule reads input %d, which its reads() does not declare".formatted(call.op, i));
+          "%s: the rule reads input %d, which its reads() does not declare".formatted(call.rule, i));
     }
     return call.inputs.get(i).tensor();
   }
@@ -104,7 +104,7 @@ public final class Backward {
   public Tensor output(int i) {
     if (!call.declared.outputs().test(i)) {
       throw new AutogradException(
-          "%s: the rule reads output %d, which its reads() does not declare".formatted(call.op, i));
+          "%s: the rule reads output %d, which its reads() does not declare".formatted(call.rule, i));
     }
     return call.outputs.get(i).tensor();
   }
@@ -142,6 +142,22 @@ public final class Backward {
     return arrived[i];
   }
 
+  /** Whether a gradient with respect to an output arrived. */
+  boolean hasGradient(int i) {
+    return arrived[i] != null;
+  }
+
+  /** The gradient with respect to an output that has arrived, the caller's to write to and free. */
+  Tensor takeGradient(int i) {
+    Tensor gradient = arrived[i];
+    if (!gradients.isSolelyOwned(gradient)) {
+      return gradient.copy(scope.memory());
+    }
+    gradients.disown(gradient);
+    arrived[i] = null;
+    return gradient;
+  }
+
   /**
    * Tells whether anybody needs the gradient of an input.
    *
@@ -165,7 +181,7 @@ public final class Backward {
       throw new AutogradException(
           "%s: gradient of input %d is %s %s, the input is %s %s"
               .formatted(
-                  call.op, i, gradient.dtype(), gradient.shape(), input.dtype(), input.shape()));
+                  call.rule, i, gradient.dtype(), gradient.shape(), input.dtype(), input.shape()));
     }
     given[i] = gradient;
   }

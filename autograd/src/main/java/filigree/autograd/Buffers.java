@@ -86,6 +86,24 @@ final class Buffers {
     return true;
   }
 
+  /**
+   * Gives up the bytes of a value to another pass in the same memory.
+   *
+   * @return whether they are the other's now; they are not where they never were this pass's, or
+   *     where the value is only a part of them
+   */
+  boolean surrender(Buffer buffer, Tensor value) {
+    if (!owns(buffer) || value.byteSize() != buffer.whole.byteSize()) {
+      return false;
+    }
+    forget(buffer);
+    return true;
+  }
+
+  boolean owns(Buffer buffer) {
+    return buffer.owned;
+  }
+
   void clear() {
     byAddress.clear();
   }

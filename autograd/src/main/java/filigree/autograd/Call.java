@@ -4,9 +4,9 @@ import filigree.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 
-/** One recorded application of an operation. */
+/** One entry of the record: an operation that was applied, or a part that will be run again. */
 final class Call {
-  final Op op;
+  final Rule rule;
   final List<Var> inputs;
   final List<Var> outputs;
   final List<Tensor> saved;
@@ -15,12 +15,12 @@ final class Call {
   /** What the rule will read, once for each input or output read. */
   final List<Buffers.Buffer> reads = new ArrayList<>();
 
-  Call(Op op, List<Var> inputs, List<Var> outputs, List<Tensor> saved) {
-    this.op = op;
+  Call(Rule rule, List<Var> inputs, List<Var> outputs, List<Tensor> saved) {
+    this.rule = rule;
     this.inputs = inputs;
     this.outputs = outputs;
     this.saved = saved;
-    this.declared = op.reads(this::needs);
+    this.declared = rule.reads(this::needs);
     for (int i = 0; i < inputs.size(); i++) {
       if (declared.inputs().test(i)) {
         reads.add(inputs.get(i).buffer());

@@ -22,7 +22,7 @@ import java.util.stream.IntStream;
  * central differences, gradient shapes, agreement of providers) are tested for every member; {@link
  * CustomOp} is the door for fused operations of other modules.
  */
-public sealed interface Op
+public sealed interface Op extends Rule
     permits Op.Map,
         Op.Combine,
         Op.Scale,
@@ -61,6 +61,7 @@ public sealed interface Op
    * @param needs tells which inputs need a gradient
    * @return what it reads, and no more
    */
+  @Override
   Reads reads(IntPredicate needs);
 
   /**
@@ -69,6 +70,7 @@ public sealed interface Op
    *
    * @param back inputs, outputs, arrived gradients
    */
+  @Override
   void vjp(Backward back);
 
   /** Whose bytes the outputs are. */

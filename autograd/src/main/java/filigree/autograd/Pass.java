@@ -191,9 +191,7 @@ public final class Pass implements AutoCloseable {
     List<Tensor> values = new ArrayList<>(in.size());
     boolean differentiable = false;
     for (Var input : in) {
-      if (input.pass() != this) {
-        throw new AutogradException(op + ": an input belongs to another pass");
-      }
+      requireOwn(op, input);
       values.add(input.value());
       differentiable |= input.differentiable();
     }
@@ -217,6 +215,100 @@ public final class Pass implements AutoCloseable {
       result.saved().forEach(workspace::release);
     }
     return outputs;
+  }
+
+  private void requireOwn(Object user, Var input) {
+    if (input.pass() != this) {
+      throw new AutogradException(user + ": an input belongs to another pass");
+    }
+  }
+
+  /** A part of a model, such as a block: a function of values and of the parameters it enters. */
+  @FunctionalInterface
+  public interface Part {
+    /**
+     * Computes the outputs; again, and the same, whenever it is called.
+     *
+     * @param pass where to apply operations; not the pass that is asked to recompute
+     * @param inputs values of that pass
+     * @return the outputs, values of that pass
+     */
+    List<Var> run(Pass pass, List<Var> inputs);
+  }
+
+  /**
+   * Runs a part of a model and keeps only its outputs, no record: the backward pass runs it again
+   * (activation checkpointing). Gradients have the same bits as without. Where no gradients are
+   * recorded, or where a tap looks, which must see each value once, the part is simply run.
+   *
+   * @param part the part; values from outside reach it as inputs alone
+   * @param inputs its inputs, values of this pass
+   * @return its outputs
+   */
+  public List<Var> recomputed(Part part, Var... inputs) {
+    if (mode == Mode.INFERENCE || tap.isPresent()) {
+      return part.run(this, List.of(inputs));
+    }
+    Pass inner = nested();
+    List<Var> in = new ArrayList<>();
+    List<Var> within = new ArrayList<>();
+    for (Var input : inputs) {
+      requireOwn("recomputed", input);
+      in.add(input);
+      within.add(
+          input.differentiable() ? inner.variable(input.value()) : inner.constant(input.value()));
+    }
+    List<Var> results = part.run(inner, within);
+    List<Param> used = List.copyOf(inner.params.keySet());
+    used.forEach(param -> in.add(param(param)));
+    inner.dropRecord();
+    List<Var> outputs = results.stream().map(result -> adopted(inner, result)).toList();
+    inner.leave();
+    open.addAll(outputs);
+    if (outputs.stream().anyMatch(Var::differentiable)) {
+      Recomputation again = new Recomputation(this::nested, part, inputs.length, used);
+      Call call = new Call(again, in, outputs, List.of());
+      buffers.keepFor(call);
+      record.add(call);
+    }
+    return outputs;
+  }
+
+  /** A pass in the memory of this one, which frees what it made itself, in {@link #leave}. */
+  private Pass nested() {
+    return new Pass(scope, workspace, mode, Optional.empty(), trained);
+  }
+
+  /** Takes over a result of a nested pass. */
+  private Var adopted(Pass inner, Var result) {
+    inner.requireOwn("a part that is recomputed", result);
+    Tensor value = result.value();
+    if (inner.buffers.surrender(result.buffer(), value)) {
+      return make(value, result.differentiable(), buffers.made(value));
+    }
+    if (inner.buffers.owns(result.buffer())) {
+      Tensor copy = value.copy(workspace);
+      return make(copy, result.differentiable(), buffers.made(copy));
+    }
+    return make(value, result.differentiable());
+  }
+
+  private void dropRecord() {
+    for (Call call : record) {
+      call.saved.forEach(workspace::release);
+      buffers.doneWith(call);
+    }
+    record.clear();
+  }
+
+  /** Gives back all values that a nested pass made and that nobody took over. */
+  void leave() {
+    for (Var var : open) {
+      if (!var.isClosed()) {
+        close(var, "after the part that made it was done; return it from the part");
+      }
+    }
+    open.clear();
   }
 
   /**
@@ -334,14 +426,27 @@ public final class Pass implements AutoCloseable {
       throw new AutogradException(
           "backward: the result depends on no parameter or variable of a recording pass");
     }
+    return pullBack(List.of(new Arrived(result, gradient)));
+  }
+
+  /**
+   * A gradient to begin with.
+   *
+   * @param result a value of this pass; may occur twice
+   * @param gradient which this pass owns from now on
+   */
+  record Arrived(Var result, Tensor gradient) {}
+
+  /** One loop over the record. */
+  Gradients pullBack(List<Arrived> arrived) {
     closeRecorded();
     Accumulator gradients = new Accumulator(scope);
-    gradients.add(result, gradient);
+    arrived.forEach(one -> gradients.add(one.result(), one.gradient()));
     while (!record.isEmpty()) {
       Call call = record.removeLast();
       Backward step = new Backward(scope, call, gradients, buffers);
       if (step.isReached()) {
-        call.op.vjp(step);
+        call.rule.vjp(step);
       }
       step.finish();
       call.saved.forEach(workspace::release);

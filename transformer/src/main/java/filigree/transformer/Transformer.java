@@ -119,7 +119,20 @@ public final class Transformer {
    * @return logits for every position, and densities
    */
   public Output forward(Pass pass, Tensor ids, Gates gates) {
-    return run(pass, ids, gates, Optional.empty(), Logits.ALL);
+    return forward(pass, ids, gates, Recompute.NOTHING);
+  }
+
+  /**
+   * Runs the model on whole sequences, keeping less for the backward pass.
+   *
+   * @param pass the pass
+   * @param ids I32 [batch, time]
+   * @param gates how attention is gated; noise is the same when it is drawn again
+   * @param recompute what is not kept
+   * @return logits for every position, and densities
+   */
+  public Output forward(Pass pass, Tensor ids, Gates gates, Recompute recompute) {
+    return run(pass, ids, gates, Optional.empty(), Logits.ALL, recompute);
   }
 
   /**
@@ -132,13 +145,18 @@ public final class Transformer {
    * @return logits for the last position, and densities
    */
   public Output next(Pass pass, Tensor ids, Gates gates, KeyValueCache cache) {
-    Output out = run(pass, ids, gates, Optional.of(cache), Logits.LAST);
+    Output out = run(pass, ids, gates, Optional.of(cache), Logits.LAST, Recompute.NOTHING);
     cache.advance(ids.shape().length(1));
     return out;
   }
 
   private Output run(
-      Pass pass, Tensor ids, Gates gates, Optional<KeyValueCache> cache, Logits wanted) {
+      Pass pass,
+      Tensor ids,
+      Gates gates,
+      Optional<KeyValueCache> cache,
+      Logits wanted,
+      Recompute recompute) {
     ShapeSpec.check("transformer").that("ids", ids, "batch time");
     int offset = cache.map(KeyValueCache::length).orElse(0);
     int time = ids.shape().length(1);
@@ -164,7 +182,11 @@ public final class Transformer {
     List<Var> expected = new ArrayList<>();
     List<Var> counts = new ArrayList<>();
     for (Block block : blocks) {
-      Block.Output out = block.forward(pass, x, gates, cache);
+      Block.Output out =
+          switch (recompute) {
+            case NOTHING -> block.forward(pass, x, gates, cache);
+            case BLOCKS -> recomputed(block, pass, x, gates);
+          };
       x = out.residual();
       expected.add(out.expected());
       counts.add(out.counts());
@@ -180,6 +202,17 @@ public final class Transformer {
             : pass.param(parameters.get("head.weight"));
     Var logits = pass.apply(new Op.Linear(Transpose.YES), x, head);
     return new Output(pass.at(sites.logits, logits), expected, counts);
+  }
+
+  private static Block.Output recomputed(Block block, Pass pass, Var x, Gates gates) {
+    List<Var> out =
+        pass.recomputed(
+            (inner, in) -> {
+              Block.Output made = block.forward(inner, in.getFirst(), gates, Optional.empty());
+              return List.of(made.residual(), made.expected(), made.counts());
+            },
+            x);
+    return new Block.Output(out.get(0), out.get(1), out.get(2));
   }
 
   /**

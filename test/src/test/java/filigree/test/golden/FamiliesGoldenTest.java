@@ -137,19 +137,38 @@ class FamiliesGoldenTest {
   private static double holdBoth(
       Example example, Engine engine, double tolerance, double ofExpected) {
     try (GoldenModel model = GoldenModel.at(example.folder(), engine.type())) {
-      GoldenModel.Run dense = model.run(OPEN.get(engine), example.ids(), Gates.dense());
-      double worst = hold(example + " dense", example.dense(), dense, tolerance);
-      double pairs = example.json().path("pairs").doubleValue();
-      for (double[] layer : dense.counts()) {
-        for (int at = 0; at < layer.length; at += AttentionSpec.COUNTS) {
-          assertThat(layer[at + AttentionSpec.OPEN]).isEqualTo(pairs);
-        }
-      }
-      GoldenModel.Run hard = model.run(OPEN.get(engine), example.ids(), new Gates.Hard(0));
-      worst = Math.max(worst, hold(example + " hard", example.hard(), hard, tolerance));
-      holdCounts(example, hard, ofExpected);
-      return worst;
+      return holdBoth(model, example, engine, tolerance, ofExpected);
     }
+  }
+
+  /** Matrices of 16 bits stay in the file, in every layout that a family has. */
+  @ParameterizedTest
+  @MethodSource("examples")
+  void weightsThatStayInTheFileAgreeWithTheOracle(Example example) {
+    try (GoldenModel model = GoldenModel.frozen(example.folder())) {
+      String type = example.json().path("dtype").asText();
+      for (Param param : model.transformer().parameters().all()) {
+        boolean kept = type.endsWith("F16") && param.value().shape().rank() == 2;
+        assertThat(param.value().dtype().name()).as(param.name()).isEqualTo(kept ? type : "F32");
+      }
+      holdBoth(model, example, Engine.CPU_VECTOR_2, TOLERANCE, 1e-5);
+    }
+  }
+
+  private static double holdBoth(
+      GoldenModel model, Example example, Engine engine, double tolerance, double ofExpected) {
+    GoldenModel.Run dense = model.run(OPEN.get(engine), example.ids(), Gates.dense());
+    double worst = hold(example + " dense", example.dense(), dense, tolerance);
+    double pairs = example.json().path("pairs").doubleValue();
+    for (double[] layer : dense.counts()) {
+      for (int at = 0; at < layer.length; at += AttentionSpec.COUNTS) {
+        assertThat(layer[at + AttentionSpec.OPEN]).isEqualTo(pairs);
+      }
+    }
+    GoldenModel.Run hard = model.run(OPEN.get(engine), example.ids(), new Gates.Hard(0));
+    worst = Math.max(worst, hold(example + " hard", example.hard(), hard, tolerance));
+    holdCounts(example, hard, ofExpected);
+    return worst;
   }
 
   private static double hold(String what, JsonNode result, GoldenModel.Run run, double tolerance) {

@@ -72,7 +72,7 @@ class GraphLawsTest {
     for (int i = 0; i < steps; i++) {
       Var a = pool.get(random.nextInt(pool.size()));
       Var b = pool.get(random.nextInt(pool.size()));
-      pool.add(step(pass, random.nextInt(16), a, b, in.getFirst()));
+      pool.add(step(pass, random.nextInt(17), a, b, in.getFirst()));
       if (random.nextInt(3) == 0) {
         pool.remove(random.nextInt(pool.size()));
       }
@@ -105,8 +105,27 @@ class GraphLawsTest {
       case 13 -> pass.apply(new Op.Combine(Arithmetic.ADD), a, losses(pass, b));
       case 14 -> pass.apply(new Op.Gather(), table, ids(pass));
       case 15 -> pass.apply(new Op.Combine(Arithmetic.ADD), row(pass, a), b);
+      case 16 -> again(pass, a, b);
       default -> throw new IllegalArgumentException("no step " + which);
     };
+  }
+
+  /** Run again in the backward pass; an input handed through, a value twice, a view of one. */
+  private static Var again(Pass pass, Var a, Var b) {
+    Op add = new Op.Combine(Arithmetic.ADD);
+    List<Var> out =
+        pass.recomputed(
+            (inner, in) -> {
+              Var x = bounded(inner, in.get(0));
+              Var sum = inner.apply(add, x, in.get(1));
+              return List.of(sum, sum, in.get(1), view(inner, x, Shape.of(N * N)));
+            },
+            a,
+            b);
+    Var twice = pass.apply(add, out.get(0), out.get(1));
+    Var more = pass.apply(add, twice, out.get(2));
+    Var all = pass.apply(add, more, view(pass, out.get(3), Shape.of(N, N)));
+    return pass.apply(new Op.Scale(0.25), all); // no larger than what went in
   }
 
   private static Var bounded(Pass pass, Var a) {
