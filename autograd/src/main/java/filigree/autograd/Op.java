@@ -42,6 +42,7 @@ public sealed interface Op extends Rule
         Op.RmsNorm,
         Op.Rotary,
         Op.CrossEntropy,
+        Op.HeadCrossEntropy,
         Op.Divergence,
         Op.Attention,
         CustomOp {
@@ -847,6 +848,141 @@ public sealed interface Op extends Rule
           .crossEntropyBackward(
               back.input(0), back.input(1), back.saved(0), back.gradient(), dlogits);
       back.give(0, dlogits);
+    }
+  }
+
+  /**
+   * Cross-entropy in nats of the logits that a head gives to hidden vectors, a number per row, with
+   * the logits of only some rows in memory at a time. Inputs are hidden [rows, width], the head
+   * [vocabulary, width], which may be stored in 16 bits, and I32 targets [rows], -1 where a row is
+   * not scored; {@code loss = crossEntropy(hidden head^T, target)}.
+   *
+   * @param rowsAtOnce of how many rows logits exist
+   * @param order when gradients are computed
+   */
+  record HeadCrossEntropy(long rowsAtOnce, Order order) implements Op {
+    /** When the gradients of a chunk are computed, by the arithmetic that this costs. */
+    public enum Order {
+      /**
+       * With the logits: a row of the gradient of hidden is a number times a row that depends on
+       * the forward run alone, and that row is saved in place of the logits. Two products with the
+       * head, none of them repeated; but the gradient of the head adds rows up with weights that
+       * only the backward run knows, so the head must be frozen.
+       */
+      FORWARD,
+      /**
+       * In the backward run, which computes the logits again: four products with the head instead
+       * of the three of a run that keeps its logits. Nothing more is computed where there is no
+       * backward run.
+       */
+      BACKWARD
+    }
+
+    @Override
+    public Result forward(Scope scope, List<Tensor> in) {
+      Kernels kernels = scope.kernels();
+      Tensor hidden = in.get(0);
+      Tensor head = in.get(1);
+      Tensor targets = in.get(2);
+      Tensor losses = scope.make(targets.shape(), hidden.dtype());
+      Tensor logSumExp = scope.like(losses);
+      Tensor perNat = order == Order.FORWARD ? scope.like(hidden) : logSumExp;
+      Tensor ones = scope.like(logSumExp);
+      kernels.fill(ones, 1);
+      chunks(
+          scope,
+          hidden,
+          head,
+          (logits, from, to) -> {
+            Tensor chosen = targets.rows(from, to);
+            Tensor sums = logSumExp.rows(from, to);
+            kernels.crossEntropy(logits, chosen, losses.rows(from, to), sums);
+            if (order == Order.FORWARD) {
+              kernels.crossEntropyBackward(logits, chosen, sums, ones.rows(from, to), logits);
+              kernels.matmul(1, logits, Transpose.NO, head, Transpose.NO, 0, perNat.rows(from, to));
+            }
+          });
+      scope.release(ones);
+      if (order == Order.FORWARD) {
+        scope.release(logSumExp);
+      }
+      return Result.of(losses, perNat);
+    }
+
+    @Override
+    public Reads reads(IntPredicate needs) {
+      return order == Order.FORWARD ? Reads.NOTHING : Reads.inputs(0, 1, 2);
+    }
+
+    @Override
+    public void vjp(Backward back) {
+      switch (order) {
+        case FORWARD -> {
+          if (back.needs(1)) {
+            throw new AutogradException(
+                "cross-entropy of a head that is trained: its gradient is known only in the"
+                    + " backward run; use "
+                    + Order.BACKWARD);
+          }
+          Tensor weights = back.gradient().reshape(Shape.of(back.shape(0).dim(0), 1));
+          back.give(0, back.scope().combine(Arithmetic.MULTIPLY, back.saved(0), weights));
+        }
+        case BACKWARD -> {
+          if (back.needs(1)) {
+            back.accumulate(1, (dhead, beta) -> again(back, List.of(dhead), beta));
+          } else {
+            again(back, List.of(), 0);
+          }
+        }
+      }
+    }
+
+    /** Both gradients, chunk by chunk; the head's only where there is a place for it. */
+    private void again(Backward back, List<Tensor> dheads, double beta) {
+      Scope scope = back.scope();
+      Kernels kernels = scope.kernels();
+      Tensor hidden = back.input(0);
+      Tensor head = back.input(1);
+      Tensor dhidden = scope.like(hidden);
+      if (hidden.size() == 0 && beta == 0) {
+        dheads.forEach(dhead -> kernels.fill(dhead, 0));
+      }
+      chunks(
+          scope,
+          hidden,
+          head,
+          (logits, from, to) -> {
+            Tensor chosen = back.input(2).rows(from, to);
+            Tensor sums = back.saved(0).rows(from, to);
+            kernels.crossEntropyBackward(
+                logits, chosen, sums, back.gradient().rows(from, to), logits);
+            kernels.matmul(1, logits, Transpose.NO, head, Transpose.NO, 0, dhidden.rows(from, to));
+            for (Tensor dhead : dheads) {
+              double held = from == 0 ? beta : 1;
+              Tensor rows = hidden.rows(from, to);
+              kernels.matmul(1, logits, Transpose.YES, rows, Transpose.NO, held, dhead);
+            }
+          });
+      back.give(0, dhidden);
+    }
+
+    /** What is done with the logits of some rows; it may write to them. */
+    private interface Chunk {
+      void run(Tensor logits, long from, long to);
+    }
+
+    private void chunks(Scope scope, Tensor hidden, Tensor head, Chunk body) {
+      long rows = hidden.shape().dim(0);
+      long most = Math.min(rows, rowsAtOnce);
+      Tensor logits = scope.make(Shape.of(most, head.shape().dim(0)), hidden.dtype());
+      for (long from = 0; from < rows; from += most) {
+        long to = Math.min(rows, from + most);
+        Tensor some = logits.rows(0, to - from);
+        Tensor x = hidden.rows(from, to);
+        scope.kernels().matmul(1, x, Transpose.NO, head, Transpose.YES, 0, some);
+        body.run(some, from, to);
+      }
+      scope.release(logits);
     }
   }
 

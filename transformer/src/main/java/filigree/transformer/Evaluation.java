@@ -76,7 +76,7 @@ public record Evaluation(
      * @param batch sequences
      * @param time tokens of each
      */
-    public void addEdges(Transformer.Output output, long batch, long time) {
+    public void addEdges(Transformer.Scored output, long batch, long time) {
       long pairsPerHead = attention.pairs(time);
       for (int layer = 0; layer < openByHead.length; layer++) {
         Tensor counts = output.counts().get(layer).value();
@@ -142,9 +142,8 @@ public record Evaluation(
     for (Batch.Maker maker : batches) {
       try (Pass pass = Pass.inference(run.kernels(), run.workspace())) {
         Batch batch = maker.make(run.workspace());
-        Transformer.Output output = model.forward(pass, batch.ids(), gates);
-        Tensor losses = Transformer.losses(pass, output.logits(), batch.targets()).value();
-        counter.addLosses(losses, batch.scored());
+        Transformer.Scored output = model.score(pass, batch, gates, MemoryPlan.KEEP_BLOCKS);
+        counter.addLosses(output.losses().value(), batch.scored());
         counter.addEdges(output, batch.ids().shape().dim(0), batch.ids().shape().dim(1));
       }
       run.progress().accept(counter.tokens);

@@ -48,15 +48,38 @@ public final class Transformer {
      * @return a differentiable scalar between 0 and 1
      */
     public Var density(Pass pass) {
-      Var sum = pass.apply(new Op.Sum(Shape.of()), expected.getFirst());
-      for (Var layer : expected.subList(1, expected.size())) {
-        sum =
-            pass.apply(
-                new Op.Combine(Arithmetic.ADD), sum, pass.apply(new Op.Sum(Shape.of()), layer));
-      }
-      double count = (double) expected.size() * expected.getFirst().shape().size();
-      return pass.apply(new Op.Scale(1 / count), sum);
+      return meanOf(pass, expected);
     }
+  }
+
+  /**
+   * What a run returns that scores tokens.
+   *
+   * @param losses [batch x time] nats, 0 where not scored
+   * @param expected as in {@link Output}
+   * @param counts as in {@link Output}
+   */
+  public record Scored(Var losses, List<Var> expected, List<Var> counts) {
+    /**
+     * Averages the expected density, as {@link Output#density} does.
+     *
+     * @param pass the pass that computed this
+     * @return a differentiable scalar between 0 and 1
+     */
+    public Var density(Pass pass) {
+      return meanOf(pass, expected);
+    }
+  }
+
+  private static Var meanOf(Pass pass, List<Var> expected) {
+    Var sum = pass.apply(new Op.Sum(Shape.of()), expected.getFirst());
+    for (Var layer : expected.subList(1, expected.size())) {
+      sum =
+          pass.apply(
+              new Op.Combine(Arithmetic.ADD), sum, pass.apply(new Op.Sum(Shape.of()), layer));
+    }
+    double count = (double) expected.size() * expected.getFirst().shape().size();
+    return pass.apply(new Op.Scale(1 / count), sum);
   }
 
   private final ModelConfig config;
@@ -136,6 +159,42 @@ public final class Transformer {
   }
 
   /**
+   * Runs the model on whole sequences and scores what follows each token, without all logits in
+   * memory at once where they are more than the plan says.
+   *
+   * @param pass the pass
+   * @param batch sequences and what is to be predicted
+   * @param gates how attention is gated
+   * @param plan what is kept and what is computed again
+   * @return losses for every position, and densities
+   */
+  public Scored score(Pass pass, Batch batch, Gates gates, MemoryPlan plan) {
+    Trunk trunk =
+        trunk(pass, batch.ids(), gates, Optional.empty(), Logits.ALL, plan.recompute());
+    Var hidden = trunk.hidden();
+    long rows = hidden.shape().rows();
+    long atOnce = plan.rowsAtOnce(config.sizes().vocabulary());
+    Var losses;
+    if (rows <= atOnce || pass.wants(sites.logits)) {
+      losses = losses(pass, logits(pass, hidden), batch.targets());
+    } else {
+      Var head = head(pass);
+      Op.HeadCrossEntropy.Order order =
+          hidden.differentiable() && !head.differentiable()
+              ? Op.HeadCrossEntropy.Order.FORWARD
+              : Op.HeadCrossEntropy.Order.BACKWARD;
+      Tensor targets = batch.targets();
+      losses =
+          pass.apply(
+              new Op.HeadCrossEntropy(atOnce, order),
+              rows(pass, hidden),
+              head,
+              pass.constant(targets.reshape(Shape.of(targets.size()))));
+    }
+    return new Scored(losses, trunk.expected(), trunk.counts());
+  }
+
+  /**
    * Runs the model on the next tokens of one sequence.
    *
    * @param pass an inference pass
@@ -151,6 +210,35 @@ public final class Transformer {
   }
 
   private Output run(
+      Pass pass,
+      Tensor ids,
+      Gates gates,
+      Optional<KeyValueCache> cache,
+      Logits wanted,
+      Recompute recompute) {
+    Trunk trunk = trunk(pass, ids, gates, cache, wanted, recompute);
+    return new Output(logits(pass, trunk.hidden()), trunk.expected(), trunk.counts());
+  }
+
+  private Var logits(Pass pass, Var hidden) {
+    Var logits = pass.apply(new Op.Linear(Transpose.YES), hidden, head(pass));
+    return pass.at(sites.logits, logits);
+  }
+
+  private Var head(Pass pass) {
+    return pass.param(
+        parameters.get(
+            config.head() == ModelConfig.Head.TIED ? "embed.weight" : "head.weight"));
+  }
+
+  /**
+   * Everything before the head.
+   *
+   * @param hidden [batch, time, width], normed
+   */
+  private record Trunk(Var hidden, List<Var> expected, List<Var> counts) {}
+
+  private Trunk trunk(
       Pass pass,
       Tensor ids,
       Gates gates,
@@ -196,12 +284,7 @@ public final class Transformer {
       x = pass.apply(new Op.Slice(1, time - 1, time), x);
     }
     x = norm.forward(pass, x, sites.norm);
-    Var head =
-        config.head() == ModelConfig.Head.TIED
-            ? embedding
-            : pass.param(parameters.get("head.weight"));
-    Var logits = pass.apply(new Op.Linear(Transpose.YES), x, head);
-    return new Output(pass.at(sites.logits, logits), expected, counts);
+    return new Trunk(x, expected, counts);
   }
 
   private static Block.Output recomputed(Block block, Pass pass, Var x, Gates gates) {
@@ -225,10 +308,22 @@ public final class Transformer {
    * @throws ModelException where nothing is scored
    */
   public static Var loss(Pass pass, Var logits, Batch batch) {
+    return mean(pass, losses(pass, logits, batch.targets()), batch);
+  }
+
+  /**
+   * Averages losses.
+   *
+   * @param pass the pass that computed them
+   * @param losses [batch x time] nats, such as {@link Scored#losses}
+   * @param batch what was to be predicted
+   * @return a scalar, in nats per scored token
+   * @throws ModelException where nothing is scored
+   */
+  public static Var mean(Pass pass, Var losses, Batch batch) {
     if (batch.scored() == 0) {
       throw new ModelException("no token of this batch is scored; give sequences of two or more");
     }
-    Var losses = losses(pass, logits, batch.targets());
     return pass.apply(
         new Op.Scale(1.0 / batch.scored()), pass.apply(new Op.Sum(Shape.of()), losses));
   }
@@ -252,7 +347,7 @@ public final class Transformer {
    * Views logits as one row per position.
    *
    * @param pass the pass
-   * @param logits [batch, time, vocabulary]
+   * @param logits [batch, time, vocabulary], or other vectors
    * @return [batch x time, vocabulary]
    */
   public static Var rows(Pass pass, Var logits) {

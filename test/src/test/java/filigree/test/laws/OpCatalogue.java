@@ -219,6 +219,13 @@ final class OpCatalogue {
                   List.of(
                       d.normal(5, vocabulary), Tensor.ofInts(d.memory(), Shape.of(5), targets)));
             }));
+    for (Op.HeadCrossEntropy.Order order : Op.HeadCrossEntropy.Order.values()) {
+      out.add(
+          new Entry(
+              "HeadCrossEntropy " + order,
+              Op.HeadCrossEntropy.class,
+              d -> headCrossEntropy(order, d)));
+    }
     out.add(
         new Entry(
             "Divergence",
@@ -299,6 +306,23 @@ final class OpCatalogue {
     List<Tensor> inputs =
         d.random().nextInt(3) == 0 ? List.of(x, weight) : List.of(x, weight, d.normal(out));
     return new Case(new Op.Linear(orientation), inputs);
+  }
+
+  private static Case headCrossEntropy(Op.HeadCrossEntropy.Order order, Draw d) {
+    int rows = d.between(1, 7);
+    int vocabulary = d.between(1, 21);
+    int width = d.between(1, 9);
+    int[] targets = new int[rows];
+    for (int i = 0; i < targets.length; i++) {
+      targets[i] = d.random().nextInt(vocabulary + 1) - 1;
+    }
+    return new Case(
+        new Op.HeadCrossEntropy(d.between(1, 8), order),
+        List.of(
+            d.normal(rows, width),
+            d.normal(vocabulary, width),
+            Tensor.ofInts(d.memory(), Shape.of(rows), targets)),
+        order == Op.HeadCrossEntropy.Order.FORWARD ? 1 : 3);
   }
 
   private static Case rotary(Draw d) {
