@@ -69,7 +69,8 @@ public final class Backward {
   public Tensor input(int i) {
     if (!call.declared.inputs().test(i)) {
       throw new AutogradException(
-          "%s: the rule reads input %d, which its reads() does not declare".formatted(call.rule, i));
+          "%s: the rule reads input %d, which its reads() does not declare"
+              .formatted(call.rule, i));
     }
     return call.inputs.get(i).tensor();
   }
@@ -104,7 +105,8 @@ public final class Backward {
   public Tensor output(int i) {
     if (!call.declared.outputs().test(i)) {
       throw new AutogradException(
-          "%s: the rule reads output %d, which its reads() does not declare".formatted(call.rule, i));
+          "%s: the rule reads output %d, which its reads() does not declare"
+              .formatted(call.rule, i));
     }
     return call.outputs.get(i).tensor();
   }
@@ -151,7 +153,9 @@ public final class Backward {
   Tensor takeGradient(int i) {
     Tensor gradient = arrived[i];
     if (!gradients.isSolelyOwned(gradient)) {
-      return gradient.copy(scope.memory());
+      Tensor copy = scope.like(gradient);
+      scope.kernels().cast(gradient, copy);
+      return copy;
     }
     gradients.disown(gradient);
     arrived[i] = null;

@@ -287,7 +287,8 @@ public final class Pass implements AutoCloseable {
       return make(value, result.differentiable(), buffers.made(value));
     }
     if (inner.buffers.owns(result.buffer())) {
-      Tensor copy = value.copy(workspace);
+      Tensor copy = scope.like(value);
+      scope.kernels().cast(value, copy);
       return make(copy, result.differentiable(), buffers.made(copy));
     }
     return make(value, result.differentiable());

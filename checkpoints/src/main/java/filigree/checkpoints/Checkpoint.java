@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.tensor.DType;
 import filigree.tensor.Memory;
 import filigree.tensor.Tensor;
+import filigree.transformer.MemoryEstimate;
 import filigree.transformer.ModelConfig;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -156,7 +157,8 @@ public final class Checkpoint implements AutoCloseable {
    * Reads weights that are used and never changed, as little of them as possible: matrices of BF16
    * and F16 stay in the mapped files and are paged in when a kernel reads them, so that they may be
    * larger than the memory. Those that no kernel takes as they lie (transposed, or fused head by
-   * head) are copied in their type. Vectors, and all other types, are as {@link #weights} gives them.
+   * head) are copied in their type. Vectors, and all other types, are as {@link #weights} gives
+   * them.
    *
    * @param memory who owns the copies; what was read before an error stays in it
    * @return a tensor of type F32, BF16 or F16 for each of {@link ModelConfig#parameters}, by name;
@@ -165,6 +167,15 @@ public final class Checkpoint implements AutoCloseable {
    */
   public Map<String, Tensor> frozenWeights(Memory memory) {
     return match.read(Placement.Precision.FROZEN, memory);
+  }
+
+  /**
+   * Counts what {@link #frozenWeights} takes.
+   *
+   * @return bytes copied into memory and bytes left in the files
+   */
+  public MemoryEstimate.Weights frozenBytes() {
+    return match.frozenBytes();
   }
 
   /**

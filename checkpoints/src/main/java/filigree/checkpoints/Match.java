@@ -3,6 +3,7 @@ package filigree.checkpoints;
 import filigree.checkpoints.WeightFiles.Located;
 import filigree.tensor.Memory;
 import filigree.tensor.Tensor;
+import filigree.transformer.MemoryEstimate;
 import filigree.transformer.ModelConfig;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -103,6 +104,18 @@ final class Match {
         (placement, located) ->
             out.putAll(placement.read(located.file(), located.stored(), precision, memory)));
     return out;
+  }
+
+  /** Counts what reading with {@link Placement.Precision#FROZEN} takes. */
+  MemoryEstimate.Weights frozenBytes() {
+    long resident = 0;
+    long mapped = 0;
+    for (Map.Entry<Placement, Located> entry : found.entrySet()) {
+      MemoryEstimate.Weights bytes = entry.getKey().frozenBytes(entry.getValue().stored());
+      resident += bytes.residentBytes();
+      mapped += bytes.mappedBytes();
+    }
+    return new MemoryEstimate.Weights(resident, mapped);
   }
 
   /** Compares piece by piece: a head of 7B models has a gigabyte. */

@@ -4,6 +4,7 @@ import filigree.tensor.DType;
 import filigree.tensor.Memory;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
+import filigree.transformer.MemoryEstimate;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.ModelConfig.ParameterSpec;
 import java.lang.foreign.Arena;
@@ -116,8 +117,7 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
    */
   Map<String, Tensor> read(
       Safetensors file, StoredTensor stored, Precision precision, Memory memory) {
-    boolean half = stored.type() == StoredType.BF16 || stored.type() == StoredType.F16;
-    boolean kept = precision == Precision.FROZEN && half && parts.getFirst().shape().rank() == 2;
+    boolean kept = precision == Precision.FROZEN && isHalfMatrix(stored);
     boolean same = precision == Precision.AS_STORED || stored.type() == StoredType.F32 || kept;
     DType dtype = stored.type().dtype().orElseThrow();
     Map<String, Tensor> out = new LinkedHashMap<>();
@@ -151,6 +151,21 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
       }
     }
     return out;
+  }
+
+  private boolean isHalfMatrix(StoredTensor stored) {
+    boolean half = stored.type() == StoredType.BF16 || stored.type() == StoredType.F16;
+    return half && parts.getFirst().shape().rank() == 2;
+  }
+
+  /** Counts what {@link Precision#FROZEN} reads of an aligned file. */
+  MemoryEstimate.Weights frozenBytes(StoredTensor stored) {
+    if (!isHalfMatrix(stored)) {
+      return new MemoryEstimate.Weights(shape().size() * Float.BYTES, 0);
+    }
+    return layout instanceof AsItIs
+        ? new MemoryEstimate.Weights(0, stored.byteSize())
+        : new MemoryEstimate.Weights(stored.byteSize(), 0);
   }
 
   /**

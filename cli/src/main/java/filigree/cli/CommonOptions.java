@@ -2,9 +2,12 @@ package filigree.cli;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.sun.management.OperatingSystemMXBean;
 import filigree.tensor.Kernels;
 import filigree.tensor.provider.Backend;
+import filigree.transformer.MemoryEstimate;
 import java.io.PrintWriter;
+import java.lang.management.ManagementFactory;
 import java.util.Locale;
 import picocli.CommandLine;
 import picocli.CommandLine.Option;
@@ -12,6 +15,9 @@ import picocli.CommandLine.Option;
 /** Options that every verb has, and how every verb prints. */
 final class CommonOptions {
   private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  /** What the JVM takes for itself, without the heap that the data fill. */
+  private static final long JVM_BYTES = 150L << 20;
 
   @CommandLine.Spec(CommandLine.Spec.Target.MIXEE)
   private CommandLine.Model.CommandSpec spec;
@@ -95,6 +101,34 @@ final class CommonOptions {
       // Falls through to the one sentence for all bad numbers.
     }
     throw new UsageException("--memory is '" + memory + "', expected a number such as 512M or 8G");
+  }
+
+  /** Says what a run needs, or refuses one that cannot end well. */
+  void requireFits(String verb, MemoryEstimate estimate) {
+    String needed = verb + " needs " + estimate.describe();
+    requireFits(needed, estimate.totalBytes());
+    err().println("memory: " + needed);
+  }
+
+  /** Refuses what is more than the limit or the machine. */
+  void requireFits(String needed, long bytes) {
+    String advice = "; try a smaller batch, a shorter context or ";
+    if (bytes > memoryBytes()) {
+      throw new UsageException(
+          "%s; that is above the limit of %.1f MiB that --memory sets%sa higher --memory"
+              .formatted(needed, mebibytes(memoryBytes()), advice));
+    }
+    long machine =
+        ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
+    if (bytes > machine - JVM_BYTES) {
+      throw new UsageException(
+          "%s; this machine has %.1f MiB, of which the JVM takes %.1f MiB%sa larger machine"
+              .formatted(needed, mebibytes(machine), mebibytes(JVM_BYTES), advice));
+    }
+  }
+
+  static double mebibytes(long bytes) {
+    return bytes / 1048576.0;
   }
 
   /** Starts the provider and says once, on standard error, which one and why this one. */

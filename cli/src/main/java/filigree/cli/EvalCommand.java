@@ -7,6 +7,8 @@ import filigree.sparsity.GateSettings;
 import filigree.tensor.Kernels;
 import filigree.tensor.Workspace;
 import filigree.transformer.Evaluation;
+import filigree.transformer.MemoryEstimate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.Windows;
 import java.nio.file.Path;
 import java.util.List;
@@ -61,6 +63,7 @@ final class EvalCommand implements Callable<Integer> {
       List<int[]> documents =
           model.encode(limit == null ? corpus.documents() : corpus.documents(limit));
       Windows windows = Windows.cut(documents, tokens);
+      common.requireFits("eval", estimate(model, windows, batchSize(tokens)));
       Evaluation result;
       try (Progress progress = new Progress("eval", windows.scored(), common.err())) {
         result =
@@ -78,6 +81,16 @@ final class EvalCommand implements Callable<Integer> {
       common.print(json);
     }
     return Main.DONE;
+  }
+
+  private static MemoryEstimate estimate(LoadedModel model, Windows windows, int batch) {
+    int longest = windows.all().stream().mapToInt(window -> window.length).max().orElse(1);
+    int most = Math.clamp(windows.all().size(), 1, batch);
+    return MemoryEstimate.of(
+        model.checkpoint().config(),
+        model.checkpoint().frozenBytes(),
+        new MemoryEstimate.Task(
+            most, longest, MemoryEstimate.Trained.NOTHING, MemoryPlan.KEEP_BLOCKS));
   }
 
   static int batchSize(int context) {

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.checkpoints.Checkpoint;
 import filigree.checkpoints.StoredTensor;
 import filigree.transformer.MemoryEstimate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.ModelConfig;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -61,11 +62,24 @@ final class InspectCommand implements Callable<Integer> {
         passedOver.forEach(keys::add);
       }
       checkpoint.gates().ifPresent(settings -> json.set("filigree", settings));
-      MemoryEstimate estimate = MemoryEstimate.of(config, 1, config.sizes().context());
+      int context = config.sizes().context();
+      MemoryEstimate eval =
+          MemoryEstimate.of(
+              config,
+              checkpoint.frozenBytes(),
+              new MemoryEstimate.Task(
+                  1, context, MemoryEstimate.Trained.NOTHING, MemoryPlan.KEEP_BLOCKS));
+      MemoryEstimate train =
+          MemoryEstimate.of(
+              config,
+              MemoryEstimate.Weights.widened(config),
+              new MemoryEstimate.Task(1, context, MemoryEstimate.Trained.ALL, MemoryPlan.KEEP_ALL));
+      MemoryEstimate sparsify = MemoryEstimate.sparsify(config, 1, context);
       ObjectNode memory = json.putObject("memory");
-      memory.put("eval", estimate.evalBytes());
-      memory.put("train", estimate.trainBytes());
-      memory.put("sparsify", estimate.sparsifyBytes());
+      memory.put("eval", eval.totalBytes());
+      memory.put("eval_in_file", eval.mappedBytes());
+      memory.put("train", train.totalBytes());
+      memory.put("sparsify", sparsify.totalBytes());
       if (listTensors) {
         ArrayNode all = json.putArray("tensor_list");
         for (StoredTensor tensor : checkpoint.tensors()) {
@@ -81,12 +95,13 @@ final class InspectCommand implements Callable<Integer> {
         common
             .out()
             .printf(
-                "memory for one window of %d tokens: eval %s, training %s, sparsify with a teacher"
-                    + " %s%n",
-                config.sizes().context(),
-                mebibytes(estimate.evalBytes()),
-                mebibytes(estimate.trainBytes()),
-                mebibytes(estimate.sparsifyBytes()));
+                "memory for one window of %d tokens: eval %s beside %s that stay in the file,"
+                    + " training %s, sparsify with a teacher %s%n",
+                context,
+                mebibytes(eval.totalBytes()),
+                mebibytes(eval.mappedBytes()),
+                mebibytes(train.totalBytes()),
+                mebibytes(sparsify.totalBytes()));
         if (!passedOver.isEmpty()) {
           common
               .out()

@@ -5,6 +5,7 @@ import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.RunFolder;
 import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
+import filigree.transformer.MemoryEstimate;
 import filigree.transformer.Parameters;
 import filigree.transformer.Transformer;
 import java.nio.file.Files;
@@ -32,6 +33,13 @@ final class LoadedModel implements AutoCloseable {
     /** All of them are trained: they are widened into memory. */
     TRAIN;
 
+    private MemoryEstimate.Weights bytes(Checkpoint checkpoint) {
+      return switch (this) {
+        case READ -> checkpoint.frozenBytes();
+        case TRAIN -> MemoryEstimate.Weights.widened(checkpoint.config());
+      };
+    }
+
     private Map<String, Tensor> weights(Checkpoint checkpoint, Workspace memory) {
       return switch (this) {
         case READ -> checkpoint.frozenWeights(memory);
@@ -52,6 +60,9 @@ final class LoadedModel implements AutoCloseable {
     Checkpoint checkpoint = Checkpoint.open(folder(named));
     Workspace weights = new Workspace("weights", options.memoryBytes());
     try {
+      long bytes = use.bytes(checkpoint).residentBytes();
+      options.requireFits(
+          "the weights need %.1f MiB of memory".formatted(CommonOptions.mebibytes(bytes)), bytes);
       Parameters parameters = Parameters.of(checkpoint.config(), use.weights(checkpoint, weights));
       return new LoadedModel(
           checkpoint, weights, new Transformer(checkpoint.config(), parameters, weights));

@@ -8,6 +8,8 @@ import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import filigree.transformer.Gates;
+import filigree.transformer.MemoryEstimate;
+import filigree.transformer.MemoryPlan;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -60,6 +62,13 @@ final class LogitsCommand implements Callable<Integer> {
                   ? prompt.ids
                   : model.checkpoint().requireTokenizer().encode(prompt.text));
       Gates gates = gateOptions.gates(model, common.seed());
+      common.requireFits(
+          "logits",
+          MemoryEstimate.of(
+              model.checkpoint().config(),
+              model.checkpoint().frozenBytes(),
+              new MemoryEstimate.Task(
+                  1, ids.length, MemoryEstimate.Trained.NOTHING, MemoryPlan.KEEP_ALL)));
       try (Kernels kernels = common.open();
           Pass pass = Pass.inference(kernels, workspace)) {
         Tensor input = Tensor.ofInts(workspace, Shape.of(1, ids.length), ids);

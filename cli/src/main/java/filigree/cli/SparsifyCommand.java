@@ -16,6 +16,7 @@ import filigree.transformer.Batch;
 import filigree.transformer.Evaluation;
 import filigree.transformer.Gates;
 import filigree.transformer.LearningRate;
+import filigree.transformer.MemoryEstimate;
 import filigree.transformer.Transformer;
 import filigree.transformer.WindowSampler;
 import filigree.transformer.Windows;
@@ -186,6 +187,8 @@ final class SparsifyCommand implements Callable<Integer> {
     try (LoadedModel model = LoadedModel.open(folder, LoadedModel.Use.TRAIN, common);
         Kernels kernels = common.open()) {
       int tokens = model.context(context);
+      common.requireFits(
+          "sparsify", MemoryEstimate.sparsify(model.checkpoint().config(), batchSize, tokens));
       List<int[]> documents = model.encode(Corpus.of(data).documents());
       List<int[]> held = heldOut(model, documents, tokens);
       WindowSampler sampler = new WindowSampler(documents, tokens, batchSize, common.seed());

@@ -11,6 +11,8 @@ import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Workspace;
 import filigree.transformer.LearningRate;
+import filigree.transformer.MemoryEstimate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.Pretrainer;
@@ -111,6 +113,13 @@ final class TrainCommand implements Callable<Integer> {
       }
       Corpus.of(data).documents().forEach(text -> documents.add(tokenizer.encode(text)));
     }
+    common.requireFits(
+        "train",
+        MemoryEstimate.of(
+            config,
+            MemoryEstimate.Weights.widened(config),
+            new MemoryEstimate.Task(
+                batchSize, tokens, MemoryEstimate.Trained.ALL, MemoryPlan.KEEP_ALL)));
     WindowSampler sampler = new WindowSampler(documents, tokens, batchSize, common.seed());
     try (Kernels kernels = common.open();
         Workspace weights = new Workspace("weights", common.memoryBytes());

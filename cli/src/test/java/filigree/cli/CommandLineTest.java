@@ -40,7 +40,10 @@ class CommandLineTest {
     void isRefused(String... words) {
       assertThat(code).as(err).isEqualTo(Main.BAD_USE);
       assertThat(out).isEmpty();
-      List<String> lines = err.lines().filter(line -> !line.startsWith("backend:")).toList();
+      List<String> lines =
+          err.lines()
+              .filter(line -> !line.startsWith("backend:") && !line.startsWith("memory:"))
+              .toList();
       assertThat(lines).as(err).hasSize(1);
       assertThat(lines.getFirst()).startsWith("filigree: ").contains(words);
     }
@@ -265,7 +268,10 @@ class CommandLineTest {
 
   @Test
   void memoryLimitIsKept() {
-    run("eval", model, "--data", text, "--memory", "1K").isRefused("--memory", "limit");
+    run("eval", model, "--data", text, "--memory", "1K")
+        .isRefused("--memory", "limit", "the weights need");
+    run("eval", model, "--data", text, "--memory", "8M")
+        .isRefused("eval needs 8.", "MiB of memory for windows", "limit of 8.0 MiB");
   }
 
   @Test

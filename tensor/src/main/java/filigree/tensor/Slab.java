@@ -3,19 +3,37 @@ package filigree.tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 
 /** One block of memory from the system, and which ranges of it are free. */
 final class Slab implements AutoCloseable {
-  private final Arena arena = Arena.ofShared();
+  private final Optional<Arena> arena;
   private final MemorySegment bytes;
   private final TreeMap<Long, Long> holes = new TreeMap<>(); // length by offset; no two touch
   private long longest;
   private boolean touched;
 
-  Slab(long length, long alignment) {
-    this.bytes = arena.allocate(length, alignment);
+  private Slab(Optional<Arena> arena, MemorySegment bytes) {
+    this.arena = arena;
+    this.bytes = bytes;
     clear();
+  }
+
+  /** Takes a block from the system. */
+  @SuppressWarnings("MustBeClosedChecker") // closed by close()
+  static Slab real(long length, long alignment) {
+    Arena arena = Arena.ofShared();
+    return new Slab(Optional.of(arena), arena.allocate(length, alignment));
+  }
+
+  /** A block that has an address and a length and no bytes: a read of it throws. */
+  @SuppressWarnings("restricted")
+  static Slab imaginary(long address, long length) {
+    try (Arena over = Arena.ofConfined()) {
+      return new Slab(
+          Optional.empty(), MemorySegment.ofAddress(address).reinterpret(length, over, null));
+    }
   }
 
   long address() {
@@ -94,6 +112,6 @@ final class Slab implements AutoCloseable {
 
   @Override
   public void close() {
-    arena.close();
+    arena.ifPresent(Arena::close);
   }
 }

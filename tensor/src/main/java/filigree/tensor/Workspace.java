@@ -6,6 +6,7 @@ import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Predicate;
 
 /**
@@ -37,14 +38,27 @@ public final class Workspace implements Memory {
   private static final long SLAB_BYTES = 8L << 20;
   private static final long LONG_BYTES = 1L << 20;
 
+  // No system gives out addresses of this size, so a real tensor is never taken for one of these.
+  private static final long FIRST_IMAGINARY = 1L << 60;
+
+  // Several at once do not overlap: 128 TiB for each.
+  private static final long IMAGINARY_STRIDE = 1L << 47;
+  private static final AtomicLong IMAGINARY = new AtomicLong();
+
   private final String name;
   private final long limitBytes;
+  private final Source source;
   private final List<Slab> slabs = new ArrayList<>();
   private final TreeMap<Long, Slab> slabsByAddress = new TreeMap<>();
   private long reserved;
   private long live;
   private long peak;
   private Lifetime lifetime = new Lifetime();
+
+  /** Where slabs come from. */
+  private interface Source {
+    Slab slab(long bytes);
+  }
 
   /** Tells the tensors of one round that their bytes were taken away. */
   static final class Lifetime {
@@ -62,8 +76,33 @@ public final class Workspace implements Memory {
    * @param limitBytes the most it may take from the system
    */
   public Workspace(String name, long limitBytes) {
+    this(name, limitBytes, bytes -> Slab.real(bytes, ALIGNMENT));
+  }
+
+  private Workspace(String name, long limitBytes, Source source) {
     this.name = name;
     this.limitBytes = limitBytes;
+    this.source = source;
+  }
+
+  /**
+   * Makes an empty workspace that counts and has no bytes: what would be reserved and in use is as
+   * in a real one, and tensors can be made, shaped, sliced and released, but not read or written,
+   * which is an IllegalStateException.
+   *
+   * @param name what errors call it
+   * @return the workspace
+   */
+  public static Workspace imaginary(String name) {
+    long[] next = {FIRST_IMAGINARY + IMAGINARY.getAndIncrement() * IMAGINARY_STRIDE};
+    return new Workspace(
+        name,
+        Long.MAX_VALUE,
+        bytes -> {
+          Slab slab = Slab.imaginary(next[0], bytes);
+          next[0] += bytes;
+          return slab;
+        });
   }
 
   /**
@@ -144,7 +183,7 @@ public final class Workspace implements Memory {
           "%s: %d MiB are reserved and %d MiB more are needed, above the limit of %d MiB; try a smaller batch, a shorter context or a higher --memory"
               .formatted(name, reserved >> 20, slabBytes >> 20, limitBytes >> 20));
     }
-    Slab slab = new Slab(slabBytes, ALIGNMENT);
+    Slab slab = source.slab(slabBytes);
     slabs.add(slab);
     slabsByAddress.put(slab.address(), slab);
     reserved += slabBytes;

@@ -1,82 +1,187 @@
 package filigree.transformer;
 
+import filigree.autograd.AdamW;
+import filigree.autograd.Gradients;
+import filigree.autograd.Pass;
+import filigree.autograd.Var;
+import filigree.tensor.DType;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.Workspace;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
 /**
- * How much memory a run takes for weights, activations, gradients and optimiser state, counted from
- * the tensors that each block makes. Float32 throughout. The JVM itself adds about 150 MiB.
+ * How much memory a run takes for tensors: the run itself, done dry. The JVM adds about 150 MiB.
  *
- * @param weightBytes the weights
- * @param forwardBytes everything that a forward run makes
- * @param batch sequences at once
- * @param time tokens of each
+ * @param weightBytes weights in memory
+ * @param mappedBytes weights that stay in the file: they are paged in and out and need no memory of
+ *     their own, but a run whose memory does not hold them reads them from the disk again and again
+ * @param activationBytes what a step makes, gradients included
+ * @param optimiserBytes moments of the weights
+ * @param task what was estimated
  */
-public record MemoryEstimate(long weightBytes, long forwardBytes, int batch, int time) {
-  private static final int BYTES = 4;
+public record MemoryEstimate(
+    long weightBytes, long mappedBytes, long activationBytes, long optimiserBytes, Task task) {
+  /**
+   * What a model's weights take.
+   *
+   * @param residentBytes in memory
+   * @param mappedBytes in the file
+   */
+  public record Weights(long residentBytes, long mappedBytes) {
+    /**
+     * Weights that are all in memory as F32.
+     *
+     * @param config the model
+     * @return the bytes
+     */
+    public static Weights widened(ModelConfig config) {
+      return new Weights(config.parameterCount() * Float.BYTES, 0);
+    }
+  }
+
+  /** What is trained. */
+  public enum Trained {
+    /** Nothing: an evaluation. */
+    NOTHING,
+    /** Every weight. */
+    ALL
+  }
 
   /**
-   * Counts.
+   * A run.
+   *
+   * @param batch sequences at once
+   * @param time tokens of each
+   * @param trained what is trained
+   * @param plan what is kept and what is computed again
+   */
+  public record Task(int batch, int time, Trained trained, MemoryPlan plan) {}
+
+  /**
+   * Estimates.
+   *
+   * @param config the model
+   * @param weights what its weights take
+   * @param task the run
+   * @return the estimate
+   */
+  public static MemoryEstimate of(ModelConfig config, Weights weights, Task task) {
+    ModelConfig cut = cut(config, task.time());
+    long[] moments = new long[1];
+    long activations;
+    try (Workspace tables = new Workspace("tables");
+        Workspace imaginary = Workspace.imaginary("weights")) {
+      Transformer model = new Transformer(cut, parameters(cut, imaginary), tables);
+      activations =
+          DryRun.reservedBytes(
+              (kernels, memory) -> {
+                Shape shape = Shape.of(task.batch(), task.time());
+                Tensor ids = memory.allocate(shape, DType.I32);
+                Tensor targets = memory.allocate(shape, DType.I32);
+                Batch batch = new Batch(ids, targets, shape.size());
+                switch (task.trained()) {
+                  case NOTHING -> {
+                    try (Pass pass = Pass.inference(kernels, memory)) {
+                      model.score(pass, batch, Gates.dense(), task.plan());
+                    }
+                  }
+                  case ALL -> {
+                    try (Pass pass = Pass.recording(kernels, memory)) {
+                      Var losses = model.score(pass, batch, Gates.dense(), task.plan()).losses();
+                      Gradients gradients = pass.backward(Transformer.mean(pass, losses, batch));
+                      moments[0] =
+                          DryRun.reservedBytes(
+                              (idle, state) ->
+                                  new AdamW(AdamW.Config.DEFAULT, param -> false, idle, state)
+                                      .update(gradients, 0, 0));
+                    }
+                  }
+                }
+              });
+    }
+    return new MemoryEstimate(
+        weights.residentBytes(), weights.mappedBytes(), activations, moments[0], task);
+  }
+
+  /**
+   * Estimates post-training of all weights with a frozen teacher and an average of the weights.
    *
    * @param config the model
    * @param batch sequences at once
    * @param time tokens of each
    * @return the estimate
    */
-  public static MemoryEstimate of(ModelConfig config, int batch, int time) {
-    long width = config.sizes().width();
-    long queries = (long) config.attention().heads() * config.attention().headDim();
-    long keys = (long) config.attention().kvHeads() * config.attention().headDim();
-    long mlp = config.mlp().width();
-    boolean rotary = config.positions() instanceof ModelConfig.Positions.Rotary;
-    boolean attentionBias = config.attention().bias() == ModelConfig.Bias.PRESENT;
-    boolean outputBias = config.attention().outputBias() == ModelConfig.Bias.PRESENT;
-    boolean mlpBias = config.mlp().bias() == ModelConfig.Bias.PRESENT;
-
-    // A linear map with a bias makes two tensors: the product and the sum.
-    long attention =
-        (queries + 2 * keys) * (attentionBias ? 2 : 1) + width * (outputBias ? 2 : 1) + queries;
-    if (rotary) {
-      attention += queries + keys;
-    }
-    if (config.attention().qkNorm() != ModelConfig.QkNorm.ABSENT) {
-      attention += queries + keys;
-    }
-    if (config.attention().clip().isPresent()) {
-      attention += queries + 2 * keys;
-    }
-    long inner =
-        config.mlp().kind() == ModelConfig.MlpKind.GATED
-            ? 2 * mlp * (mlpBias ? 2 : 1) + 2 * mlp
-            : mlp * (mlpBias ? 2 : 1) + mlp;
-    long block = 2 * width + attention + 2 * width + inner + width * (mlpBias ? 2 : 1);
-    long perToken = config.sizes().layers() * block + 3 * width + config.sizes().vocabulary();
+  public static MemoryEstimate sparsify(ModelConfig config, int batch, int time) {
+    Weights weights = Weights.widened(config);
+    MemoryEstimate student =
+        of(config, weights, new Task(batch, time, Trained.ALL, MemoryPlan.KEEP_ALL));
+    MemoryEstimate teacher =
+        of(config, weights, new Task(batch, time, Trained.NOTHING, MemoryPlan.KEEP_ALL));
     return new MemoryEstimate(
-        config.parameterCount() * BYTES, perToken * batch * time * BYTES, batch, time);
+        3 * student.weightBytes(),
+        0,
+        student.activationBytes() + teacher.activationBytes(),
+        student.optimiserBytes(),
+        student.task());
+  }
+
+  /** Tables are made for real: only as long as the run needs them. */
+  private static ModelConfig cut(ModelConfig config, int time) {
+    ModelConfig.Sizes sizes = config.sizes();
+    if (time > sizes.context()) {
+      throw new ModelException(
+          "windows of %d tokens are longer than the model's context of %d"
+              .formatted(time, sizes.context()));
+    }
+    return new ModelConfig(
+        new ModelConfig.Sizes(sizes.vocabulary(), time, sizes.layers(), sizes.width()),
+        config.residual(),
+        config.norm(),
+        config.positions(),
+        config.attention(),
+        config.mlp(),
+        config.head());
+  }
+
+  private static Parameters parameters(ModelConfig config, Workspace memory) {
+    Map<String, Tensor> weights = new LinkedHashMap<>();
+    for (ModelConfig.ParameterSpec spec : config.parameters()) {
+      weights.put(spec.name(), memory.allocate(spec.shape(), DType.F32));
+    }
+    return Parameters.of(config, weights);
   }
 
   /**
-   * Memory to evaluate.
+   * Everything that must be in memory.
    *
-   * @return bytes: weights and a forward run
+   * @return bytes
    */
-  public long evalBytes() {
-    return weightBytes + forwardBytes;
+  public long totalBytes() {
+    return weightBytes + activationBytes + optimiserBytes;
   }
 
   /**
-   * Memory to train all weights.
+   * Says what is needed.
    *
-   * @return bytes: weights, gradients, two moments, and a forward run that is kept; what the
-   *     backward pass makes reuses what it frees
+   * @return a phrase for logs and errors
    */
-  public long trainBytes() {
-    return 4 * weightBytes + forwardBytes;
+  public String describe() {
+    String mapped =
+        mappedBytes == 0 ? "" : ", and reads %s from the file".formatted(mebibytes(mappedBytes));
+    return "%s of memory for windows of %d x %d tokens: weights %s, activations and gradients %s, optimiser %s%s"
+        .formatted(
+            mebibytes(totalBytes()),
+            task.batch(),
+            task.time(),
+            mebibytes(weightBytes),
+            mebibytes(activationBytes),
+            mebibytes(optimiserBytes),
+            mapped);
   }
 
-  /**
-   * Memory to post-train all weights beside a frozen teacher.
-   *
-   * @return bytes: as for training, with a second set of weights and a second forward run
-   */
-  public long sparsifyBytes() {
-    return trainBytes() + evalBytes();
+  private static String mebibytes(long bytes) {
+    return "%.1f MiB".formatted(bytes / 1048576.0);
   }
 }

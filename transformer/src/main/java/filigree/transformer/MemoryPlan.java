@@ -14,6 +14,9 @@ public record MemoryPlan(Recompute recompute, long logitsAtOnce) {
    */
   public static final long LOGITS_AT_ONCE = 16L << 20;
 
+  /** Keeps everything. */
+  public static final MemoryPlan KEEP_ALL = new MemoryPlan(Recompute.NOTHING, Long.MAX_VALUE);
+
   /** Keeps the records of all blocks. */
   public static final MemoryPlan KEEP_BLOCKS = new MemoryPlan(Recompute.NOTHING, LOGITS_AT_ONCE);
 

@@ -5,15 +5,17 @@ import filigree.tensor.Memory;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import java.util.Optional;
+import java.util.stream.IntStream;
 
 /**
  * Numbers that are no weights and that all blocks of a model share.
  *
  * @param rotary angles of rotary positions, where the model has them
+ * @param numbers I32 [context]: 0, 1, 2, ...
  * @param ones [width]
  * @param zeros [width]
  */
-record Tables(Optional<Rotary> rotary, Tensor ones, Tensor zeros) {
+record Tables(Optional<Rotary> rotary, Tensor numbers, Tensor ones, Tensor zeros) {
   /**
    * Cosines and sines of all angles.
    *
@@ -30,10 +32,12 @@ record Tables(Optional<Rotary> rotary, Tensor ones, Tensor zeros) {
    */
   static Tables of(ModelConfig config, DType type, Memory memory) {
     Shape width = Shape.of(config.sizes().width());
+    int context = config.sizes().context();
     return new Tables(
         config.positions() instanceof ModelConfig.Positions.Rotary positions
             ? Optional.of(rotary(config, positions, type, memory))
             : Optional.empty(),
+        Tensor.ofInts(memory, Shape.of(context), IntStream.range(0, context).toArray()),
         Tensor.generate(memory, type, width, i -> 1),
         Tensor.generate(memory, type, width, i -> 0));
   }

@@ -15,7 +15,6 @@ import filigree.tensor.Transpose;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -86,6 +85,7 @@ public final class Transformer {
   private final Parameters parameters;
   private final Sites sites;
   private final List<Block> blocks = new ArrayList<>();
+  private final Tables tables;
   private final Norm norm;
 
   /**
@@ -99,7 +99,7 @@ public final class Transformer {
     this.config = config;
     this.parameters = parameters;
     this.sites = new Sites(config.sizes().layers());
-    Tables tables = Tables.of(config, parameters.computing(), memory);
+    this.tables = Tables.of(config, parameters.computing(), memory);
     for (int layer = 0; layer < config.sizes().layers(); layer++) {
       blocks.add(new Block(config, parameters, sites.blocks.get(layer), layer, tables));
     }
@@ -169,8 +169,7 @@ public final class Transformer {
    * @return losses for every position, and densities
    */
   public Scored score(Pass pass, Batch batch, Gates gates, MemoryPlan plan) {
-    Trunk trunk =
-        trunk(pass, batch.ids(), gates, Optional.empty(), Logits.ALL, plan.recompute());
+    Trunk trunk = trunk(pass, batch.ids(), gates, Optional.empty(), Logits.ALL, plan.recompute());
     Var hidden = trunk.hidden();
     long rows = hidden.shape().rows();
     long atOnce = plan.rowsAtOnce(config.sizes().vocabulary());
@@ -227,8 +226,7 @@ public final class Transformer {
 
   private Var head(Pass pass) {
     return pass.param(
-        parameters.get(
-            config.head() == ModelConfig.Head.TIED ? "embed.weight" : "head.weight"));
+        parameters.get(config.head() == ModelConfig.Head.TIED ? "embed.weight" : "head.weight"));
   }
 
   /**
@@ -262,9 +260,8 @@ public final class Transformer {
     if (config.positions() instanceof ModelConfig.Positions.Learned) {
       Var table = pass.param(parameters.get("positions.weight"));
       // Not a slice, which would keep the type that the table is stored in.
-      int[] positions = IntStream.range(offset, offset + time).toArray();
-      Tensor numbers = Tensor.ofInts(pass.scope().memory(), Shape.of(time), positions);
-      Var rows = pass.apply(new Op.Gather(), table, pass.constant(numbers));
+      Var numbers = pass.constant(tables.numbers().rows(offset, offset + time));
+      Var rows = pass.apply(new Op.Gather(), table, numbers);
       x = pass.apply(new Op.Combine(Arithmetic.ADD), x, pass.at(sites.positions, rows));
     }
     List<Var> expected = new ArrayList<>();
