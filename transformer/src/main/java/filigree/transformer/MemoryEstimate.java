@@ -4,12 +4,6 @@ import filigree.autograd.AdamW;
 import filigree.autograd.Gradients;
 import filigree.autograd.Pass;
 import filigree.autograd.Var;
-import filigree.tensor.DType;
-import filigree.tensor.Shape;
-import filigree.tensor.Tensor;
-import filigree.tensor.Workspace;
-import java.util.LinkedHashMap;
-import java.util.Map;
 
 /**
  * How much memory a run takes for tensors: the run itself, done dry. The JVM adds about 150 MiB.
@@ -68,39 +62,32 @@ public record MemoryEstimate(
    * @return the estimate
    */
   public static MemoryEstimate of(ModelConfig config, Weights weights, Task task) {
-    ModelConfig cut = cut(config, task.time());
     long[] moments = new long[1];
-    long activations;
-    try (Workspace tables = new Workspace("tables");
-        Workspace imaginary = Workspace.imaginary("weights")) {
-      Transformer model = new Transformer(cut, parameters(cut, imaginary), tables);
-      activations =
-          DryRun.reservedBytes(
-              (kernels, memory) -> {
-                Shape shape = Shape.of(task.batch(), task.time());
-                Tensor ids = memory.allocate(shape, DType.I32);
-                Tensor targets = memory.allocate(shape, DType.I32);
-                Batch batch = new Batch(ids, targets, shape.size());
-                switch (task.trained()) {
-                  case NOTHING -> {
-                    try (Pass pass = Pass.inference(kernels, memory)) {
-                      model.score(pass, batch, Gates.dense(), task.plan());
-                    }
-                  }
-                  case ALL -> {
-                    try (Pass pass = Pass.recording(kernels, memory)) {
-                      Var losses = model.score(pass, batch, Gates.dense(), task.plan()).losses();
-                      Gradients gradients = pass.backward(Transformer.mean(pass, losses, batch));
-                      moments[0] =
-                          DryRun.reservedBytes(
-                              (idle, state) ->
-                                  new AdamW(AdamW.Config.DEFAULT, param -> false, idle, state)
-                                      .update(gradients, 0, 0));
-                    }
+    long activations =
+        DryRun.ofStep(
+            config,
+            task.batch(),
+            task.time(),
+            (model, batch, kernels, memory) -> {
+              switch (task.trained()) {
+                case NOTHING -> {
+                  try (Pass pass = Pass.inference(kernels, memory)) {
+                    model.score(pass, batch, Gates.dense(), task.plan());
                   }
                 }
-              });
-    }
+                case ALL -> {
+                  try (Pass pass = Pass.recording(kernels, memory)) {
+                    Var losses = model.score(pass, batch, Gates.dense(), task.plan()).losses();
+                    Gradients gradients = pass.backward(Transformer.mean(pass, losses, batch));
+                    moments[0] =
+                        DryRun.reservedBytes(
+                            (idle, state) ->
+                                new AdamW(AdamW.Config.DEFAULT, param -> false, idle, state)
+                                    .update(gradients, 0, 0));
+                  }
+                }
+              }
+            });
     return new MemoryEstimate(
         weights.residentBytes(), weights.mappedBytes(), activations, moments[0], task);
   }
@@ -125,32 +112,6 @@ public record MemoryEstimate(
         student.activationBytes() + teacher.activationBytes(),
         student.optimiserBytes(),
         student.task());
-  }
-
-  /** Tables are made for real: only as long as the run needs them. */
-  private static ModelConfig cut(ModelConfig config, int time) {
-    ModelConfig.Sizes sizes = config.sizes();
-    if (time > sizes.context()) {
-      throw new ModelException(
-          "windows of %d tokens are longer than the model's context of %d"
-              .formatted(time, sizes.context()));
-    }
-    return new ModelConfig(
-        new ModelConfig.Sizes(sizes.vocabulary(), time, sizes.layers(), sizes.width()),
-        config.residual(),
-        config.norm(),
-        config.positions(),
-        config.attention(),
-        config.mlp(),
-        config.head());
-  }
-
-  private static Parameters parameters(ModelConfig config, Workspace memory) {
-    Map<String, Tensor> weights = new LinkedHashMap<>();
-    for (ModelConfig.ParameterSpec spec : config.parameters()) {
-      weights.put(spec.name(), memory.allocate(spec.shape(), DType.F32));
-    }
-    return Parameters.of(config, weights);
   }
 
   /**

@@ -12,6 +12,7 @@ import filigree.tensor.Kernels;
 import filigree.tensor.Workspace;
 import filigree.tensor.provider.Backend;
 import filigree.transformer.Batch;
+import filigree.transformer.DryRun;
 import filigree.transformer.Gates;
 import filigree.transformer.MemoryEstimate;
 import filigree.transformer.MemoryPlan;
@@ -139,7 +140,7 @@ class MemoryEstimateTest {
     ModelConfig config =
         new ModelConfig(
             new ModelConfig.Sizes(50304, 2048, 32, 4096),
-            new ModelConfig.Norm(ModelConfig.NormKind.LAYER_WITHOUT_WEIGHTS, 1e-5),
+            new ModelConfig.Norm(ModelConfig.NormKind.RMS, 1e-5),
             new ModelConfig.Positions.Rotary(10_000),
             new ModelConfig.Attention(32, 32, 128, ModelConfig.Bias.ABSENT),
             new ModelConfig.Mlp(
@@ -153,6 +154,23 @@ class MemoryEstimateTest {
             new MemoryEstimate.Task(1, 64, MemoryEstimate.Trained.NOTHING, MemoryPlan.KEEP_BLOCKS));
     System.out.println("7B eval: " + eval.describe());
     assertThat(eval.totalBytes()).isLessThan(6L << 30);
+    // As with adapters: gradients flow through every block, matrices are frozen.
+    long vectors =
+        DryRun.ofStep(
+            config,
+            1,
+            64,
+            (model, batch, kernels, memory) -> {
+              try (Pass pass =
+                  Pass.recording(kernels, memory)
+                      .training(param -> param.value().shape().rank() == 1)) {
+                MemoryPlan plan = MemoryPlan.RECOMPUTE_BLOCKS;
+                Var losses = model.score(pass, batch, Gates.dense(), plan).losses();
+                pass.backward(Transformer.mean(pass, losses, batch));
+              }
+            });
+    System.out.printf("7B, a step with frozen matrices: %d MiB%n", vectors >> 20);
+    assertThat(vectors).isLessThan(1L << 30);
     MemoryEstimate train = MemoryEstimate.sparsify(config, 1, 64);
     assertThat(train.totalBytes()).isGreaterThan(100L << 30);
     assertThat(train.describe()).contains("windows of 1 x 64 tokens", "optimiser");

@@ -10,16 +10,19 @@ import filigree.tensor.Arithmetic;
 import filigree.tensor.DType;
 import filigree.tensor.Elementwise;
 import filigree.tensor.Kernels;
+import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import filigree.tensor.provider.Backend;
 import filigree.test.TinyModel;
 import filigree.transformer.Batch;
 import filigree.transformer.Gates;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.Recompute;
 import filigree.transformer.Transformer;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
@@ -118,6 +121,66 @@ class RecomputeTest {
       long blocks = step(model, Gates.dense(), Recompute.BLOCKS).peak() - gradients;
       System.out.printf("activations: %d KiB, recomputed %d KiB%n", whole >> 10, blocks >> 10);
       assertThat(blocks).isLessThan(whole / 2);
+    }
+  }
+
+  /** As adapters are trained: matrices stored in 16 bits and frozen, blocks run again. */
+  @Test
+  void gradientsFlowThroughBlocksOfStoredWeights() {
+    try (Workspace memory = new Workspace("weights")) {
+      Transformer exact = model(ModelConfig.Residual.PRE_NORM, memory);
+      Map<String, Tensor> stored = new LinkedHashMap<>();
+      Map<String, Tensor> widened = new LinkedHashMap<>();
+      exact
+          .parameters()
+          .tensors()
+          .forEach(
+              (name, tensor) -> {
+                boolean matrix = tensor.shape().rank() == 2;
+                Tensor half = memory.allocate(tensor.shape(), matrix ? DType.BF16 : DType.F32);
+                kernels.cast(tensor, half);
+                Tensor wide = memory.allocate(tensor.shape(), DType.F32);
+                kernels.cast(half, wide);
+                stored.put(name, half);
+                widened.put(name, wide);
+              });
+      Step expected = step(with(exact, widened, memory), MemoryPlan.KEEP_ALL);
+      for (MemoryPlan plan :
+          List.of(MemoryPlan.KEEP_ALL, new MemoryPlan(Recompute.BLOCKS, 7 * 23))) {
+        Step found = step(with(exact, stored, memory), plan);
+        assertThat(Math.abs(found.loss() - expected.loss())).isLessThan(1e-5);
+        assertThat(found.gradients().keySet())
+            .isNotEmpty()
+            .containsExactlyElementsOf(expected.gradients().keySet());
+        expected
+            .gradients()
+            .forEach(
+                (name, g) ->
+                    assertThat(found.gradients().get(name))
+                        .as(name)
+                        .usingComparatorWithPrecision(1e-4f)
+                        .containsExactly(g));
+      }
+    }
+  }
+
+  private static Transformer with(
+      Transformer model, Map<String, Tensor> weights, Workspace memory) {
+    return new Transformer(model.config(), Parameters.of(model.config(), weights), memory);
+  }
+
+  /** Trains vectors alone. */
+  private static Step step(Transformer model, MemoryPlan plan) {
+    try (Workspace scratch = new Workspace("step");
+        Pass pass =
+            Pass.recording(kernels, scratch).training(param -> param.value().shape().rank() == 1)) {
+      Batch batch = TinyModel.text(3, 4).batch(1, scratch);
+      Transformer.Scored output = model.score(pass, batch, new Gates.Sampled(0.5, 7, 3), plan);
+      Var loss = Transformer.mean(pass, output.losses(), batch);
+      double lossNats = loss.value().item();
+      Map<String, float[]> out = new LinkedHashMap<>();
+      pass.backward(loss).params().forEach((param, g) -> out.put(param.name(), g.toFloats()));
+      return new Step(lossNats, 0, out, scratch.peakBytes());
     }
   }
 
