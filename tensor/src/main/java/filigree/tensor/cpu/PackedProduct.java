@@ -9,10 +9,9 @@ import filigree.tensor.cpu.TileLanes.Sums;
  * line from each of k rows, and loses a third of its rate where B is not in a cache already; whole
  * rows are read at the speed of the memory.
  *
- * <p>Rates against OpenBLAS's over matrices that are not in the caches, one core with AVX-512, m x
- * n x k: 1024 x 256 x 256 1.1 (with A transposed 1.2), 1024 x 256 x 1024 1.05 (1.15), 256 x 1024 x
- * 1024 1.3 (1.35), 256 x 768 x 3072 1.3 (1.3). For a transposed B OpenBLAS is as fast, and packing
- * would have to transpose.
+ * <p>Rate against OpenBLAS's over matrices that are not in the caches, one core with AVX-512: 1.0
+ * to 1.4 ({@code bench/run products}, docs/performance.md). For a transposed B OpenBLAS is as fast,
+ * and packing would have to transpose.
  *
  * <p>Every element of C is summed over k in the same order wherever it lies in a tile, so that
  * results do not depend on how a product is cut.
