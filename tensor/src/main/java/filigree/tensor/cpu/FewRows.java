@@ -51,41 +51,42 @@ final class FewRows {
   }
 
   /**
-   * A product.
+   * Computes a product in all threads.
    *
-   * @param m rows of x and y
-   * @param n columns of y
-   * @param k the summed axis
-   * @param alpha multiplies the product
-   * @param beta multiplies what y holds; where it is 0, y is not read
-   * @param weight F32 or BF16
+   * @param p the product; rows of A and C lie one after another
+   * @param type of the weights, F32 or BF16
+   * @param x address of A
+   * @param w address of B, [k, n], or transposed [n, k]
+   * @param y address of C
    */
-  record Product(int m, int n, int k, float alpha, float beta, DType weight) {
-    private long bytes(long elements) {
-      return elements * weight.bytes();
+  void run(Product p, DType type, long x, long w, long y) {
+    if (p.tb()) {
+      timesTransposed(p, type, x, w, y);
+    } else {
+      times(p, type, x, w, y);
     }
   }
 
   /** Computes {@code y = alpha x W^T + beta y} with W [n, k]: dot products along rows. */
-  void timesTransposed(Product p, long x, long w, long y) {
-    int tasks = tasks(p, p.n);
+  private void timesTransposed(Product p, DType type, long x, long w, long y) {
+    int tasks = tasks(p, type, p.n());
     workers.run(
         tasks,
         (task, scratch) -> {
           scratch.reserve((long) FOLDED * TOGETHER * weights.partials(), 1);
-          long from = (long) p.n * task / tasks;
-          long to = (long) p.n * (task + 1) / tasks;
+          long from = (long) p.n() * task / tasks;
+          long to = (long) p.n() * (task + 1) / tasks;
           long sums = scratch.take((long) FOLDED * TOGETHER * weights.partials());
-          dots(p, x, w, y, from, to, sums);
+          dots(p, type, x, w, y, from, to, sums);
         });
   }
 
   // Four tasks a thread even out what other processes take away.
-  private int tasks(Product p, long most) {
+  private int tasks(Product p, DType type, long most) {
     if (workers.count() == 1) {
       return 1;
     }
-    long worthwhile = Math.min(most, p.bytes((long) p.n * p.k) / SERIAL_BYTES);
+    long worthwhile = Math.min(most, (long) p.n() * p.k() * type.bytes() / SERIAL_BYTES);
     return (int) Math.max(1, Math.min(worthwhile, 4L * workers.count()));
   }
 
@@ -93,16 +94,17 @@ final class FewRows {
    * The rows of W in {@code [from, to)} with every row of x. One row of x meets four rows of W in a
    * step, a quarter of all apart; two rows of x meet two rows of W; three or four meet one.
    */
-  private void dots(Product p, long x, long w, long y, long from, long to, long sums) {
-    int streams = TOGETHER / p.m;
+  private void dots(Product p, DType type, long x, long w, long y, long from, long to, long sums) {
+    int streams = TOGETHER / p.m();
     long apart = (to - from + streams - 1) / streams;
-    long bytesX = (long) p.k * Float.BYTES;
-    long bytesW = p.bytes(p.k);
+    long bytesX = (long) p.k() * Float.BYTES;
+    long bytesW = (long) p.k() * type.bytes();
     Four xs =
-        new Four(x, x + 1 % p.m * bytesX, x + 2 % p.m * bytesX, x + Math.min(3, p.m - 1) * bytesX);
-    long second = 1 / p.m * apart;
-    long third = Math.min(2 / p.m, streams - 1) * apart;
-    long fourth = Math.min(3 / p.m, streams - 1) * apart;
+        new Four(
+            x, x + 1 % p.m() * bytesX, x + 2 % p.m() * bytesX, x + Math.min(3, p.m() - 1) * bytesX);
+    long second = 1 / p.m() * apart;
+    long third = Math.min(2 / p.m(), streams - 1) * apart;
+    long fourth = Math.min(3 / p.m(), streams - 1) * apart;
     long bytesSums = (long) TOGETHER * weights.partials() * Float.BYTES;
     for (long first = from; first < from + apart; first += FOLDED) {
       int steps = (int) Math.min(FOLDED, from + apart - first);
@@ -115,19 +117,19 @@ final class FewRows {
                 w + Math.min(row + second, to - 1) * bytesW,
                 w + Math.min(row + third, to - 1) * bytesW,
                 w + Math.min(row + fourth, to - 1) * bytesW);
-        if (p.weight == DType.BF16) {
-          weights.dotsBf16(xs, ws, p.k, sums + step * bytesSums);
+        if (type == DType.BF16) {
+          weights.dotsBf16(xs, ws, p.k(), sums + step * bytesSums);
         } else {
-          weights.dots(xs, ws, p.k, sums + step * bytesSums);
+          weights.dots(xs, ws, p.k(), sums + step * bytesSums);
         }
       }
       weights.fold(sums, steps * TOGETHER, sums);
       for (int step = 0; step < steps; step++) {
         for (int stream = 0; stream < streams && first + step + stream * apart < to; stream++) {
           long column = y + (first + step + stream * apart) * Float.BYTES;
-          long sum = sums + (long) (step * TOGETHER + stream * p.m) * Float.BYTES;
-          for (int i = 0; i < p.m; i++) {
-            put(p, sum + (long) i * Float.BYTES, column + (long) i * p.n * Float.BYTES);
+          long sum = sums + (long) (step * TOGETHER + stream * p.m()) * Float.BYTES;
+          for (int i = 0; i < p.m(); i++) {
+            put(p, sum + (long) i * Float.BYTES, column + (long) i * p.n() * Float.BYTES);
           }
         }
       }
@@ -135,14 +137,14 @@ final class FewRows {
   }
 
   private static void put(Product p, long sum, long to) {
-    float value = p.alpha * Native.getFloat(sum);
-    Native.putFloat(to, p.beta == 0 ? value : value + p.beta * Native.getFloat(to));
+    float value = p.alpha() * Native.getFloat(sum);
+    Native.putFloat(to, p.beta() == 0 ? value : value + p.beta() * Native.getFloat(to));
   }
 
   /** Computes {@code y = alpha x W + beta y} with W [k, n]: weighted sums of rows. */
-  void times(Product p, long x, long w, long y) {
-    long lines = (p.n + LINE - 1L) / LINE;
-    int tasks = Math.min(tasks(p, lines), Math.max(workers.count(), p.n / SHORTEST_RUN));
+  private void times(Product p, DType type, long x, long w, long y) {
+    long lines = (p.n() + LINE - 1L) / LINE;
+    int tasks = Math.min(tasks(p, type, lines), Math.max(workers.count(), p.n() / SHORTEST_RUN));
     workers.run(
         tasks,
         (task, scratch) -> {
@@ -151,40 +153,48 @@ final class FewRows {
           long zeros = scratch.take(BLOCK);
           elements.fill(0, zeros, BLOCK);
           long from = lines * task / tasks * LINE;
-          long to = Math.min(p.n, lines * (task + 1) / tasks * LINE);
+          long to = Math.min(p.n(), lines * (task + 1) / tasks * LINE);
           for (long at = from; at < to; at += BLOCK) {
-            sumRows(p, x, w, y, at, (int) Math.min(BLOCK, to - at), coefficients, zeros);
+            sumRows(p, type, x, w, y, at, (int) Math.min(BLOCK, to - at), coefficients, zeros);
           }
         });
   }
 
   private void sumRows(
-      Product p, long x, long w, long y, long from, int n, long coefficients, long zeros) {
-    for (long row = 0; row < p.m; row++) {
-      long at = y + (row * p.n + from) * Float.BYTES;
-      if (p.beta == 0) {
+      Product p,
+      DType type,
+      long x,
+      long w,
+      long y,
+      long from,
+      int n,
+      long coefficients,
+      long zeros) {
+    for (long row = 0; row < p.m(); row++) {
+      long at = y + (row * p.n() + from) * Float.BYTES;
+      if (p.beta() == 0) {
         elements.fill(0, at, n);
       } else {
-        elements.scale(p.beta, at, at, n);
+        elements.scale(p.beta(), at, at, n);
       }
     }
-    int quarter = (p.k + TOGETHER - 1) / TOGETHER;
+    int quarter = (p.k() + TOGETHER - 1) / TOGETHER;
     for (int i = 0; i < quarter; i++) {
       Four ws =
           new Four(
-              block(p, w, from, i, zeros),
-              block(p, w, from, i + quarter, zeros),
-              block(p, w, from, i + 2 * quarter, zeros),
-              block(p, w, from, i + 3 * quarter, zeros));
-      for (long row = 0; row < p.m; row++) {
+              block(p, type, w, from, i, zeros),
+              block(p, type, w, from, i + quarter, zeros),
+              block(p, type, w, from, i + 2 * quarter, zeros),
+              block(p, type, w, from, i + 3 * quarter, zeros));
+      for (long row = 0; row < p.m(); row++) {
         for (int j = 0; j < TOGETHER; j++) {
           int at = i + j * quarter;
           float value =
-              at < p.k ? p.alpha * Native.getFloat(x + (row * p.k + at) * Float.BYTES) : 0;
+              at < p.k() ? p.alpha() * Native.getFloat(x + (row * p.k() + at) * Float.BYTES) : 0;
           Native.putFloat(coefficients + (long) j * Float.BYTES, value);
         }
-        long at = y + (row * p.n + from) * Float.BYTES;
-        if (p.weight == DType.BF16) {
+        long at = y + (row * p.n() + from) * Float.BYTES;
+        if (type == DType.BF16) {
           weights.axpysBf16(coefficients, ws, at, n);
         } else {
           weights.axpys(coefficients, ws, at, n);
@@ -194,7 +204,7 @@ final class FewRows {
   }
 
   /** Where a row's block begins; zeros below the last row, since 0 times a row may be NaN. */
-  private static long block(Product p, long w, long from, int row, long zeros) {
-    return row < p.k ? w + p.bytes((long) row * p.n + from) : zeros;
+  private static long block(Product p, DType type, long w, long from, int row, long zeros) {
+    return row < p.k() ? w + ((long) row * p.n() + from) * type.bytes() : zeros;
   }
 }

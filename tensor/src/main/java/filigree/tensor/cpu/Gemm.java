@@ -103,13 +103,7 @@ final class Gemm {
       if (bias != 0) {
         emptySums(p, bias, c, 0, 1);
       }
-      float beta = bias == 0 ? p.beta() : 1;
-      FewRows.Product few = new FewRows.Product(p.m(), p.n(), p.k(), p.alpha(), beta, weights);
-      if (p.tb()) {
-        fewRows.timesTransposed(few, a, b, c);
-      } else {
-        fewRows.times(few, a, b, c);
-      }
+      fewRows.run(bias == 0 ? p : p.adding(), weights, a, b, c);
     } else if (weights == DType.F32) {
       run(p, a, b, bias, c, 1, 0);
     } else {

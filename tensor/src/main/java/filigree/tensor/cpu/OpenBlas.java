@@ -100,56 +100,27 @@ final class OpenBlas {
     }
   }
 
-  /**
-   * Computes {@code C = alpha op(A) op(B) + beta C} over row-major matrices.
-   *
-   * @param ta whether A lies transposed, [k, m]
-   * @param tb whether B lies transposed, [n, k]
-   * @param m rows of C
-   * @param n columns of C
-   * @param k the summed axis
-   * @param lda floats from one row of A, as it lies, to the next
-   */
-  static void sgemm(
-      boolean ta,
-      boolean tb,
-      int m,
-      int n,
-      int k,
-      float alpha,
-      long a,
-      int lda,
-      long b,
-      int ldb,
-      float beta,
-      long c,
-      int ldc) {
+  /** Computes a product over row-major matrices at given addresses. */
+  static void sgemm(Product p, long a, long b, long c) {
     try {
       SGEMM.invokeExact(
           ROW_MAJOR,
-          ta ? TRANSPOSE : NO_TRANSPOSE,
-          tb ? TRANSPOSE : NO_TRANSPOSE,
-          m,
-          n,
-          k,
-          alpha,
+          p.ta() ? TRANSPOSE : NO_TRANSPOSE,
+          p.tb() ? TRANSPOSE : NO_TRANSPOSE,
+          p.m(),
+          p.n(),
+          p.k(),
+          p.alpha(),
           a,
-          lda,
+          p.lda(),
           b,
-          ldb,
-          beta,
+          p.ldb(),
+          p.beta(),
           c,
-          ldc);
+          p.ldc());
     } catch (Throwable e) {
       throw unexpected(e);
     }
-  }
-
-  /** As the other, for a product at given addresses. */
-  static void sgemm(Product p, long a, long b, long c) {
-    sgemm(
-        p.ta(), p.tb(), p.m(), p.n(), p.k(), p.alpha(), a, p.lda(), b, p.ldb(), p.beta(), c,
-        p.ldc());
   }
 
   /**
