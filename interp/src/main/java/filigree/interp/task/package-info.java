@@ -1,0 +1,2 @@
+/** Tasks: pairs of prompts whose difference decides the answer. */
+package filigree.interp.task;
