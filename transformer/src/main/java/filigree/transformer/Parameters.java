@@ -3,6 +3,7 @@ package filigree.transformer;
 import filigree.autograd.Param;
 import filigree.tensor.DType;
 import filigree.tensor.Memory;
+import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -11,18 +12,26 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Predicate;
 
 /**
- * A model's weights by name, in the order of {@link ModelConfig#parameters()}. All are of the one
- * type that the model computes in, except for matrices that are frozen: those may stay as they were
- * stored, BF16 or F16, each on its own, and are widened inside kernels.
+ * A model's weights by name, in the order of {@link ModelConfig#parameters()}, and what some of its
+ * linear maps may carry beside them. All are of the one type that the model computes in, except for
+ * matrices that are frozen: those may stay as they were stored, BF16 or F16, each on its own, and
+ * are widened inside kernels.
  */
 public final class Parameters {
   private final Map<String, Param> byName;
+  private final Map<String, Adapter> adapters;
   private final DType computing;
 
   private Parameters(Map<String, Param> byName) {
+    this(byName, Map.of());
+  }
+
+  private Parameters(Map<String, Param> byName, Map<String, Adapter> adapters) {
     this.byName = byName;
+    this.adapters = adapters;
     this.computing = computingType(byName.values());
   }
 
@@ -143,7 +152,7 @@ public final class Parameters {
   }
 
   /**
-   * Returns all parameters in order.
+   * Returns the weights in order, without adapters.
    *
    * @return an unmodifiable view
    */
@@ -163,14 +172,88 @@ public final class Parameters {
   }
 
   /**
-   * Copies every weight.
+   * Returns the same weights with adapters on some of them.
+   *
+   * @param carried adapters by the name of the weight of a block's linear map, such as {@code
+   *     blocks.0.attn.q.weight}; they replace what these weights carry
+   * @return parameters that share the weights with these
+   * @throws ModelException where a name is not that of such a weight, or a shape does not fit it
+   */
+  public Parameters with(Map<String, Adapter> carried) {
+    carried.forEach(
+        (name, adapter) -> {
+          Shape shape = get(name).value().shape();
+          if (!name.startsWith("blocks.") || shape.rank() != 2) {
+            throw new ModelException(
+                name + " cannot carry an adapter; only the linear maps of blocks can");
+          }
+          if (adapter.b().value().shape().dim(0) != shape.dim(0)
+              || adapter.a().value().shape().dim(1) != shape.dim(1)) {
+            throw new ModelException(
+                "the adapter of %s has the factors %s and %s, which do not fit its shape %s"
+                    .formatted(
+                        name, adapter.b().value().shape(), adapter.a().value().shape(), shape));
+          }
+        });
+    Map<String, Adapter> ordered = new LinkedHashMap<>();
+    for (String name : byName.keySet()) {
+      if (carried.containsKey(name)) {
+        ordered.put(name, carried.get(name));
+      }
+    }
+    return new Parameters(byName, ordered);
+  }
+
+  /**
+   * Returns what a weight carries.
+   *
+   * @param name its name
+   * @return its adapter, or nothing
+   */
+  public Optional<Adapter> adapter(String name) {
+    return Optional.ofNullable(adapters.get(name));
+  }
+
+  /**
+   * Returns all adapters.
+   *
+   * @return adapters by the name of their weight, in the order of the weights; unmodifiable
+   */
+  public Map<String, Adapter> adapters() {
+    return Collections.unmodifiableMap(adapters);
+  }
+
+  /**
+   * Returns everything that a pass may enter: the weights in order, then the factors of adapters.
+   *
+   * @return a new list
+   */
+  public List<Param> everything() {
+    List<Param> out = new ArrayList<>(byName.values());
+    for (Adapter adapter : adapters.values()) {
+      out.add(adapter.a());
+      out.add(adapter.b());
+    }
+    return out;
+  }
+
+  /**
+   * Copies what will change and shares the rest.
    *
    * @param memory owns the copies
+   * @param which the parameters to be copied; an adapter is copied where its A is
    * @return parameters of the same names
    */
-  public Parameters copy(Memory memory) {
+  public Parameters copy(Memory memory, Predicate<Param> which) {
     Map<String, Param> params = new LinkedHashMap<>();
-    byName.forEach((name, param) -> params.put(name, new Param(name, param.value().copy(memory))));
-    return new Parameters(params);
+    byName.forEach(
+        (name, param) ->
+            params.put(
+                name, which.test(param) ? new Param(name, param.value().copy(memory)) : param));
+    Map<String, Adapter> copies = new LinkedHashMap<>();
+    adapters.forEach(
+        (name, adapter) ->
+            copies.put(name, which.test(adapter.a()) ? adapter.copy(memory) : adapter));
+    return new Parameters(params, copies);
   }
 }

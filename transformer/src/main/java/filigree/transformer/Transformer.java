@@ -352,21 +352,24 @@ public final class Transformer {
         new Op.Reshape(Shape.of(logits.shape().rows(), logits.shape().dim(-1))), logits);
   }
 
-  /** A linear map: weight [out, in] and, where the model has one, a bias. */
-  record Linear(Param weight, Optional<Param> bias) {
+  /** A linear map: weight [out, in] and, where the model has them, a bias and an adapter. */
+  record Linear(Param weight, Optional<Param> bias, Optional<Adapter> adapter) {
     static Linear of(Parameters parameters, String name, ModelConfig.Bias bias) {
       return new Linear(
           parameters.get(name + ".weight"),
           bias == ModelConfig.Bias.PRESENT
               ? Optional.of(parameters.get(name + ".bias"))
-              : Optional.empty());
+              : Optional.empty(),
+          parameters.adapter(name + ".weight"));
     }
 
     Var forward(Pass pass, Var x) {
       Op map = new Op.Linear(Transpose.YES);
-      return bias.isPresent()
-          ? pass.apply(map, x, pass.param(weight), pass.param(bias.get()))
-          : pass.apply(map, x, pass.param(weight));
+      Var y =
+          bias.isPresent()
+              ? pass.apply(map, x, pass.param(weight), pass.param(bias.get()))
+              : pass.apply(map, x, pass.param(weight));
+      return adapter.isPresent() ? adapter.get().onto(pass, y, x) : y;
     }
   }
 
