@@ -128,6 +128,11 @@ public final class Checkpoint implements AutoCloseable {
     return files.tensors().values().stream().map(WeightFiles.Located::stored).toList();
   }
 
+  /** Where the parameters lie. */
+  Match match() {
+    return match;
+  }
+
   /**
    * Reads all weights. F16 and BF16 are widened without loss, F64 is rounded. A head that is stored
    * although the config ties it to the embedding must equal it bit for bit.

@@ -4,7 +4,9 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.tensor.DType;
+import filigree.tensor.Kernels;
 import filigree.tensor.Tensor;
+import filigree.transformer.Adapter;
 import filigree.transformer.InitialWeights;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.ModelConfig.ParameterSpec;
@@ -131,7 +133,52 @@ public final class CheckpointWriter {
     return files;
   }
 
-  private static void writeVacant(Path folder, Path temporary) {
+  /**
+   * A model and what is to be added to some of its weights for good.
+   *
+   * @param base the model, open
+   * @param adapters by the name of the weight that each is added to
+   * @param filigree put under the key {@code filigree} of the config; where empty, the config keeps
+   *     what the base has there
+   * @param kernels compute the sums
+   * @param progress told the number of bytes written so far
+   */
+  public record Merged(
+      Checkpoint base,
+      Map<String, Adapter> adapters,
+      Optional<JsonNode> filigree,
+      Kernels kernels,
+      LongConsumer progress) {}
+
+  /**
+   * Writes a new folder of a model with its adapters added to its weights, W + scale B A, in the
+   * types and the layout of the base. Weights without an adapter keep their bits; one tensor of the
+   * file is in memory at a time.
+   *
+   * @param folder its path; must not exist or be empty
+   * @param merged the model and its adapters
+   * @param shards how the weights are cut into files
+   * @return the names of the files with weights, in order
+   * @throws CheckpointException as {@link #write(Path, Contents)} does
+   */
+  public static List<String> merge(Path folder, Merged merged, Shards shards) {
+    requireVacant(folder);
+    ObjectNode config = merged.base().configJson();
+    merged.filigree().ifPresent(settings -> config.set(ConfigJson.FILIGREE, settings));
+    Job job =
+        new Job(
+            ConfigJson.of(folder + ": config", config),
+            new WeightSource.Sum(merged.base().match(), merged.adapters(), merged.kernels()),
+            Optional.of(merged.base().folder()),
+            shards,
+            merged.progress());
+    Path temporary = writeTemporary(folder, job);
+    List<String> files = job.files();
+    writeVacant(folder, temporary);
+    return files;
+  }
+
+  static void writeVacant(Path folder, Path temporary) {
     try {
       AtomicFiles.rename(temporary, folder);
     } catch (RuntimeException e) {
@@ -233,12 +280,21 @@ public final class CheckpointWriter {
    * @throws CheckpointException as {@link #replace(Path, Contents)} does
    */
   public static void replace(Path folder, Contents contents, Shards shards) {
+    requireReplaceable(folder, "config.json");
+    putInPlace(folder, writeTemporary(folder, Job.of(folder, contents, shards)));
+  }
+
+  /** Finishes what a kill left, and checks that a folder that holds anything holds a file. */
+  static void requireReplaceable(Path folder, String mark) {
     recover(folder);
-    boolean exists = Files.exists(folder);
-    if (exists && !Files.exists(folder.resolve("config.json"))) {
+    if (!Files.exists(folder.resolve(mark))) {
       requireVacant(folder);
     }
-    Path temporary = writeTemporary(folder, Job.of(folder, contents, shards));
+  }
+
+  /** Renames a new folder to the place of an old one, or to a place where there is none. */
+  static void putInPlace(Path folder, Path temporary) {
+    boolean exists = Files.exists(folder);
     Path previous = previous(folder);
     try {
       if (exists) {
@@ -278,7 +334,7 @@ public final class CheckpointWriter {
     return whole.resolveSibling(whole.getFileName() + ".previous");
   }
 
-  private static void requireVacant(Path folder) {
+  static void requireVacant(Path folder) {
     if (!Files.exists(folder)) {
       return;
     }
@@ -295,32 +351,17 @@ public final class CheckpointWriter {
     }
   }
 
-  private static Path writeTemporary(Path folder, Job job) {
-    List<List<SafetensorsWriter.Source>> shards = job.cut();
+  /** Fills a folder. */
+  interface Filling {
+    void into(Path temporary) throws IOException;
+  }
+
+  /** Fills a folder beside the one that is to be, and removes it again where that fails. */
+  static Path fillTemporary(Path folder, Filling filling) {
     Path temporary = AtomicFiles.temporarySibling(folder.toAbsolutePath().normalize());
     try {
       Files.createDirectories(temporary);
-      long written = 0;
-      for (int i = 0; i < shards.size(); i++) {
-        String name = WeightFiles.shard(i, shards.size());
-        long before = written;
-        SafetensorsWriter.write(
-            temporary.resolve(name),
-            new SafetensorsWriter.Contents(
-                folder.resolve(name),
-                shards.get(i),
-                Map.of("format", "pt"),
-                bytes -> job.progress().accept(before + bytes)),
-            Safetensors.IfExists.FAIL);
-        written += shards.get(i).stream().mapToLong(SafetensorsWriter.Source::byteSize).sum();
-      }
-      if (shards.size() > 1) {
-        writeJson(temporary.resolve(WeightFiles.INDEX), index(shards));
-      }
-      writeJson(temporary.resolve("config.json"), job.config().json());
-      if (job.tokenizerSource().isPresent()) {
-        carryOver(job.tokenizerSource().get(), temporary);
-      }
+      filling.into(temporary);
       AtomicFiles.forceFolder(temporary);
       return temporary;
     } catch (IOException e) {
@@ -332,6 +373,35 @@ public final class CheckpointWriter {
     } catch (RuntimeException e) {
       AtomicFiles.deleteTree(temporary);
       throw e;
+    }
+  }
+
+  private static Path writeTemporary(Path folder, Job job) {
+    return fillTemporary(folder, temporary -> fill(folder, temporary, job));
+  }
+
+  private static void fill(Path folder, Path temporary, Job job) throws IOException {
+    List<List<SafetensorsWriter.Source>> shards = job.cut();
+    long written = 0;
+    for (int i = 0; i < shards.size(); i++) {
+      String name = WeightFiles.shard(i, shards.size());
+      long before = written;
+      SafetensorsWriter.write(
+          temporary.resolve(name),
+          new SafetensorsWriter.Contents(
+              folder.resolve(name),
+              shards.get(i),
+              Map.of("format", "pt"),
+              bytes -> job.progress().accept(before + bytes)),
+          Safetensors.IfExists.FAIL);
+      written += shards.get(i).stream().mapToLong(SafetensorsWriter.Source::byteSize).sum();
+    }
+    if (shards.size() > 1) {
+      writeJson(temporary.resolve(WeightFiles.INDEX), index(shards));
+    }
+    writeJson(temporary.resolve("config.json"), job.config().json());
+    if (job.tokenizerSource().isPresent()) {
+      carryOver(job.tokenizerSource().get(), temporary);
     }
   }
 
@@ -418,7 +488,7 @@ public final class CheckpointWriter {
     }
   }
 
-  private static void writeJson(Path file, ObjectNode json) throws IOException {
+  static void writeJson(Path file, ObjectNode json) throws IOException {
     try {
       Files.writeString(
           file, Json.MAPPER.writerWithDefaultPrettyPrinter().writeValueAsString(json) + "\n");
@@ -428,7 +498,7 @@ public final class CheckpointWriter {
     AtomicFiles.forceFile(file);
   }
 
-  private static void carryOver(Path source, Path target) throws IOException {
+  static void carryOver(Path source, Path target) throws IOException {
     for (String name : CARRIED) {
       Path file = source.resolve(name);
       if (Files.isRegularFile(file)) {

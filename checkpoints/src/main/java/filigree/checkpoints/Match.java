@@ -96,6 +96,25 @@ final class Match {
     }
   }
 
+  /** Where a parameter lies. */
+  record Place(Placement placement, Located located) {
+    /** Reads the parts of the tensor in which the parameter lies, and gives the parameter. */
+    Tensor read(String name, Memory memory) {
+      return placement
+          .read(located.file(), located.stored(), Placement.Precision.AS_STORED, memory)
+          .get(name);
+    }
+  }
+
+  /** Finds a parameter. */
+  Place find(String name) {
+    return found.entrySet().stream()
+        .filter(e -> e.getKey().parts().stream().anyMatch(part -> part.name().equals(name)))
+        .findFirst()
+        .map(e -> new Place(e.getKey(), e.getValue()))
+        .orElseThrow(() -> new AssertionError(name + " is not a parameter"));
+  }
+
   /** Reads everything. */
   Map<String, Tensor> read(Placement.Precision precision, Memory memory) {
     tiedHead.ifPresent(head -> requireEqual(head, embedding));

@@ -1,7 +1,11 @@
 package filigree.checkpoints;
 
 import filigree.tensor.DType;
+import filigree.tensor.Kernels;
 import filigree.tensor.Tensor;
+import filigree.tensor.Transpose;
+import filigree.tensor.Workspace;
+import filigree.transformer.Adapter;
 import filigree.transformer.InitialWeights;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -32,6 +36,45 @@ sealed interface WeightSource {
     @Override
     public MemorySegment bytes(String name, long elements, Arena arena) {
       return tensors.get(name).bytes();
+    }
+  }
+
+  /**
+   * Weights of a checkpoint, some with an adapter added: W + scale B A in float32, or in float64
+   * where W is that, rounded once to the type of W.
+   */
+  record Sum(Match base, Map<String, Adapter> adapters, Kernels kernels) implements WeightSource {
+    @Override
+    public DType dtype(String name) {
+      return base.find(name).located().stored().type().dtype().orElseThrow();
+    }
+
+    @Override
+    public MemorySegment bytes(String name, long elements, Arena arena) {
+      try (Workspace memory = new Workspace("merge")) {
+        Tensor weight = base.find(name).read(name, memory);
+        Adapter adapter = adapters.get(name);
+        Tensor sum = adapter == null ? weight : sum(weight, adapter, memory);
+        MemorySegment out = arena.allocate(sum.byteSize(), Double.BYTES);
+        return out.copyFrom(sum.bytes());
+      }
+    }
+
+    private Tensor sum(Tensor weight, Adapter adapter, Workspace memory) {
+      Tensor low = adapter.a().value();
+      Tensor product = memory.allocate(weight.shape(), low.dtype());
+      kernels.matmul(
+          adapter.scale(), adapter.b().value(), Transpose.NO, low, Transpose.NO, 0, product);
+      if (weight.dtype() == DType.F64) {
+        return Tensor.generate(
+            memory, DType.F64, weight.shape(), i -> weight.get(i) + product.get(i));
+      }
+      Tensor wide = memory.allocate(weight.shape(), low.dtype());
+      kernels.cast(weight, wide);
+      kernels.accumulate(1, product, wide);
+      Tensor out = memory.allocate(weight.shape(), weight.dtype());
+      kernels.cast(wide, out);
+      return out;
     }
   }
 
