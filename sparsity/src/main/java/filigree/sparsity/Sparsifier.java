@@ -19,9 +19,12 @@ import filigree.transformer.LearningRate;
 import filigree.transformer.Parameters;
 import filigree.transformer.TrainingData;
 import filigree.transformer.Transformer;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.SequencedMap;
 import java.util.function.Predicate;
 
 /**
@@ -41,17 +44,29 @@ import java.util.function.Predicate;
  * </ol>
  */
 public final class Sparsifier implements AutoCloseable {
-  /** Which weights are trained. */
-  public enum Trained {
+  /** Which parameters a run changes. */
+  public sealed interface Trainables permits Trained, Lora {
+    /**
+     * Tells whether a parameter is changed.
+     *
+     * @param param one of the model's own, or of an adapter
+     * @return whether it has a gradient, an average and moments
+     */
+    boolean includes(Param param);
+  }
+
+  /** Weights of the model itself that are trained. */
+  public enum Trained implements Trainables {
     /** All. */
     ALL,
     /** Those of the attention layers: q, k, v, o. */
     ATTENTION;
 
-    Predicate<Param> predicate() {
+    @Override
+    public boolean includes(Param param) {
       return switch (this) {
-        case ALL -> param -> true;
-        case ATTENTION -> param -> param.name().contains(".attn.");
+        case ALL -> true;
+        case ATTENTION -> param.name().contains(".attn.");
       };
     }
   }
@@ -79,7 +94,7 @@ public final class Sparsifier implements AutoCloseable {
    * @param probeEvery steps between two measurements for the constraint
    * @param probeTokens held-out tokens of one such measurement, at least
    * @param validateEvery steps between two measurements on all held-out batches
-   * @param trained which weights are trained
+   * @param trained which parameters are trained
    * @param control what it is compared with
    * @param seed of the gate noise
    */
@@ -94,7 +109,7 @@ public final class Sparsifier implements AutoCloseable {
       int probeEvery,
       int probeTokens,
       int validateEvery,
-      Trained trained,
+      Trainables trained,
       Control control,
       long seed) {
     /** Checks the ranges. */
@@ -210,7 +225,8 @@ public final class Sparsifier implements AutoCloseable {
   private double usualNorm;
 
   /**
-   * Prepares a run: copies the dense model twice, measures it, chooses the gate bias.
+   * Prepares a run: copies what it will change twice, measures the dense model, chooses the gate
+   * bias. What stays frozen is shared with the dense model.
    *
    * @param dense the model to be post-trained; its weights are not changed
    * @param validation held-out batches: the constraint and the choice of the best model
@@ -227,8 +243,8 @@ public final class Sparsifier implements AutoCloseable {
     this.settings = settings;
     this.kernels = kernels;
     this.teacher = dense;
-    this.student = copy(dense);
-    this.average = copy(dense);
+    this.student = student(dense);
+    this.average = following(student);
     this.constraint = new Constraint(settings.constraint());
     // Decay would pull queries and keys towards 0, and with them every gate logit.
     Predicate<Param> decays =
@@ -246,8 +262,34 @@ public final class Sparsifier implements AutoCloseable {
                 settings.gateBias().isPresent() ? settings.gateBias().getAsDouble() : chooseBias());
   }
 
-  private Transformer copy(Transformer model) {
-    return new Transformer(model.config(), model.parameters().copy(state), state);
+  private Transformer student(Transformer dense) {
+    Parameters own = dense.parameters();
+    if (!own.adapters().isEmpty()) {
+      throw new RunException(
+          "the model to post-train carries adapters already; merge them first: filigree merge");
+    }
+    Parameters changed =
+        switch (settings.trained()) {
+          case Trained weights -> own.copy(state, weights::includes);
+          case Lora lora -> own.with(lora.adapters(dense, state, settings.seed()));
+        };
+    return new Transformer(dense.config(), changed, state);
+  }
+
+  private Transformer following(Transformer model) {
+    Parameters own = model.parameters().copy(state, settings.trained()::includes);
+    return new Transformer(model.config(), own, state);
+  }
+
+  /** What a run changes in a model, by name. */
+  private SequencedMap<String, Param> trained(Transformer model) {
+    SequencedMap<String, Param> out = new LinkedHashMap<>();
+    for (Param param : model.parameters().everything()) {
+      if (settings.trained().includes(param)) {
+        out.put(param.name(), param);
+      }
+    }
+    return out;
   }
 
   /**
@@ -302,7 +344,7 @@ public final class Sparsifier implements AutoCloseable {
    * @param saved of a run with the same model, data and settings
    */
   public void restore(SparsifierState saved) {
-    saved.into(student.parameters(), average.parameters(), optimiser, kernels);
+    saved.into(trained(student), trained(average), optimiser, kernels);
     constraint = new Constraint(settings.constraint(), saved.constraint());
     best = saved.best();
     step = saved.step();
@@ -356,8 +398,8 @@ public final class Sparsifier implements AutoCloseable {
       if (validation.isPresent()) {
         listener.state(
             SparsifierState.of(
-                this.student.parameters(),
-                this.average.parameters(),
+                trained(student),
+                trained(average),
                 optimiser,
                 new SparsifierState.Progress(
                     step, tokens, probes, usualNorm, constraint.state(), best.orElseThrow())));
@@ -381,7 +423,7 @@ public final class Sparsifier implements AutoCloseable {
             ? Gates.dense()
             : new Gates.Sampled(gates.bias(), settings.seed(), step);
     try (Pass dense = Pass.inference(kernels, teacherScratch);
-        Pass pass = Pass.recording(kernels, scratch).training(settings.trained().predicate())) {
+        Pass pass = Pass.recording(kernels, scratch).training(settings.trained()::includes)) {
       Batch batch = data.batch(step, scratch);
       tokens += batch.ids().size();
       Transformer.Output output = student.forward(pass, batch.ids(), sampled);
@@ -463,12 +505,10 @@ public final class Sparsifier implements AutoCloseable {
   /** Moves the average: the plain mean at first, then exponentially over the last steps. */
   private void follow() {
     double weight = 1.0 / Math.min(step + 1, settings.averageSteps());
-    for (Param target : average.parameters().all()) {
-      if (settings.trained().predicate().test(target)) {
-        Tensor now = student.parameters().get(target.name()).value();
-        kernels.scale(1 - weight, target.value(), target.value());
-        kernels.accumulate(weight, now, target.value());
-      }
+    Map<String, Param> moved = trained(student);
+    for (Param target : trained(average).values()) {
+      kernels.scale(1 - weight, target.value(), target.value());
+      kernels.accumulate(weight, moved.get(target.name()).value(), target.value());
     }
   }
 

@@ -8,15 +8,14 @@ import filigree.autograd.AdamW;
 import filigree.autograd.Param;
 import filigree.tensor.Kernels;
 import filigree.tensor.Tensor;
-import filigree.transformer.Parameters;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SequencedMap;
 
 /**
- * Everything that a resumed run needs: weights, their average, the optimiser's moments, and a few
- * numbers. Gate noise and batches are functions of the step.
+ * Everything that a resumed run needs: the trained weights, their average, the optimiser's moments,
+ * and a few numbers. Gate noise and batches are functions of the step.
  *
  * @param tensors by name: {@code student/...}, {@code average/...}, {@code mean/...}, {@code
  *     variance/...}
@@ -45,11 +44,20 @@ public record SparsifierState(
       Constraint.State constraint,
       Sparsifier.Candidate best) {}
 
+  /**
+   * Collects what a run changes; what stays frozen is not in its state.
+   *
+   * @param student what is trained, by name
+   * @param average the same of the average model
+   */
   static SparsifierState of(
-      Parameters student, Parameters average, AdamW optimiser, Progress progress) {
+      SequencedMap<String, Param> student,
+      SequencedMap<String, Param> average,
+      AdamW optimiser,
+      Progress progress) {
     SequencedMap<String, Tensor> tensors = new LinkedHashMap<>();
-    student.tensors().forEach((name, tensor) -> tensors.put("student/" + name, tensor));
-    average.tensors().forEach((name, tensor) -> tensors.put("average/" + name, tensor));
+    student.forEach((name, param) -> tensors.put("student/" + name, param.value()));
+    average.forEach((name, param) -> tensors.put("average/" + name, param.value()));
     optimiser
         .moments()
         .forEach(
@@ -61,27 +69,37 @@ public record SparsifierState(
   }
 
   /** Copies the tensors back. */
-  void into(Parameters student, Parameters average, AdamW optimiser, Kernels kernels) {
-    for (Param param : student.all()) {
-      kernels.cast(find("student/" + param.name()), param.value());
-      kernels.cast(find("average/" + param.name()), average.get(param.name()).value());
-    }
+  void into(
+      SequencedMap<String, Param> student,
+      SequencedMap<String, Param> average,
+      AdamW optimiser,
+      Kernels kernels) {
     Map<Param, AdamW.Moments> moments = new LinkedHashMap<>();
-    for (Param param : student.all()) {
-      if (tensors.containsKey("mean/" + param.name())) {
-        moments.put(
-            param,
-            new AdamW.Moments(find("mean/" + param.name()), find("variance/" + param.name())));
-      }
-    }
+    student.forEach(
+        (name, param) -> {
+          kernels.cast(find("student/" + name, param), param.value());
+          kernels.cast(find("average/" + name, param), average.get(name).value());
+          if (tensors.containsKey("mean/" + name)) {
+            moments.put(
+                param,
+                new AdamW.Moments(find("mean/" + name, param), find("variance/" + name, param)));
+          }
+        });
     optimiser.restore(updates, moments);
   }
 
-  private Tensor find(String name) {
+  private Tensor find(String name, Param param) {
     Tensor tensor = tensors.get(name);
     if (tensor == null) {
       throw new RunException(
-          "the saved state has no tensor " + name + "; it belongs to another model");
+          "the saved state has no tensor "
+              + name
+              + "; it belongs to another model, or to a run that trains other weights");
+    }
+    if (!tensor.shape().equals(param.value().shape())) {
+      throw new RunException(
+          "the saved state has %s of shape %s, expected %s; resume with the options of the run"
+              .formatted(name, tensor.shape(), param.value().shape()));
     }
     return tensor;
   }
