@@ -59,7 +59,7 @@ final class EvalCommand implements Callable<Integer> {
         Kernels kernels = common.open();
         Workspace workspace = new Workspace("evaluation", common.memoryBytes())) {
       int tokens = model.context(context);
-      GateSettings settings = gateOptions.settings(model.checkpoint().gates());
+      GateSettings settings = gateOptions.settings(model.gates());
       List<int[]> documents =
           model.encode(limit == null ? corpus.documents() : corpus.documents(limit));
       Windows windows = Windows.cut(documents, tokens);

@@ -32,6 +32,6 @@ final class GateOptions {
   }
 
   Gates gates(LoadedModel model, long seed) {
-    return settings(model.checkpoint().gates()).gates(seed);
+    return settings(model.gates()).gates(seed);
   }
 }

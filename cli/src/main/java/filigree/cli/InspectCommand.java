@@ -3,6 +3,7 @@ package filigree.cli;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.checkpoints.Checkpoint;
+import filigree.checkpoints.PeftAdapter;
 import filigree.checkpoints.StoredTensor;
 import filigree.transformer.MemoryEstimate;
 import filigree.transformer.MemoryPlan;
@@ -10,6 +11,7 @@ import filigree.transformer.ModelConfig;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -33,7 +35,19 @@ final class InspectCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    try (Checkpoint checkpoint = Checkpoint.open(LoadedModel.folder(folder))) {
+    Path named = LoadedModel.folder(folder);
+    if (!PeftAdapter.isIn(named)) {
+      inspect(named, Optional.empty());
+      return Main.DONE;
+    }
+    try (PeftAdapter adapter = PeftAdapter.open(named)) {
+      inspect(LoadedModel.folder(adapter.base()), Optional.of(adapter));
+    }
+    return Main.DONE;
+  }
+
+  private void inspect(Path model, Optional<PeftAdapter> adapter) {
+    try (Checkpoint checkpoint = Checkpoint.open(model)) {
       ModelConfig config = checkpoint.config();
       TreeMap<String, Long> dtypes = new TreeMap<>();
       long bytes = 0;
@@ -61,7 +75,11 @@ final class InspectCommand implements Callable<Integer> {
         ArrayNode keys = json.putArray("config_keys_passed_over");
         passedOver.forEach(keys::add);
       }
-      checkpoint.gates().ifPresent(settings -> json.set("filigree", settings));
+      adapter.ifPresent(a -> json.set("adapter", a.summary()));
+      adapter
+          .flatMap(PeftAdapter::gates)
+          .or(checkpoint::gates)
+          .ifPresent(settings -> json.set("filigree", settings));
       int context = config.sizes().context();
       MemoryEstimate eval =
           MemoryEstimate.of(
@@ -116,7 +134,6 @@ final class InspectCommand implements Callable<Integer> {
         }
       }
     }
-    return Main.DONE;
   }
 
   private static String mebibytes(long bytes) {

@@ -1,6 +1,8 @@
 package filigree.cli;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.checkpoints.Checkpoint;
+import filigree.checkpoints.PeftAdapter;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.RunFolder;
 import filigree.tensor.Tensor;
@@ -13,15 +15,22 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
-/** A checkpoint with its weights, ready to run. */
+/** A checkpoint with its weights, ready to run, and the adapters of an adapter's folder. */
 final class LoadedModel implements AutoCloseable {
   private final Checkpoint checkpoint;
+  private final Optional<ObjectNode> adapterGates;
   private final Workspace weights;
   private final Transformer transformer;
 
-  private LoadedModel(Checkpoint checkpoint, Workspace weights, Transformer transformer) {
+  private LoadedModel(
+      Checkpoint checkpoint,
+      Optional<ObjectNode> adapterGates,
+      Workspace weights,
+      Transformer transformer) {
     this.checkpoint = checkpoint;
+    this.adapterGates = adapterGates;
     this.weights = weights;
     this.transformer = transformer;
   }
@@ -48,24 +57,45 @@ final class LoadedModel implements AutoCloseable {
     }
   }
 
-  /** A model folder as a user names it: the folder itself, or a run folder that holds a model. */
+  /**
+   * A model folder as a user names it: the folder itself, or a run folder that holds a model. It
+   * may hold adapters instead of a model.
+   */
   static Path folder(Path named) {
     Path inside = named.resolve(RunFolder.MODEL);
-    boolean run =
-        !Files.exists(named.resolve("config.json")) && Files.exists(inside.resolve("config.json"));
-    return run ? inside : named;
+    return !isModel(named) && isModel(inside) ? inside : named;
+  }
+
+  private static boolean isModel(Path folder) {
+    return Files.exists(folder.resolve("config.json")) || PeftAdapter.isIn(folder);
   }
 
   static LoadedModel open(Path named, Use use, CommonOptions options) {
-    Checkpoint checkpoint = Checkpoint.open(folder(named));
+    Path folder = folder(named);
+    if (!PeftAdapter.isIn(folder)) {
+      return open(Checkpoint.open(folder), Optional.empty(), use, options);
+    }
+    try (PeftAdapter adapter = PeftAdapter.open(folder)) {
+      return open(Checkpoint.open(folder(adapter.base())), Optional.of(adapter), use, options);
+    }
+  }
+
+  private static LoadedModel open(
+      Checkpoint checkpoint, Optional<PeftAdapter> adapter, Use use, CommonOptions options) {
     Workspace weights = new Workspace("weights", options.memoryBytes());
     try {
       long bytes = use.bytes(checkpoint).residentBytes();
       options.requireFits(
           "the weights need %.1f MiB of memory".formatted(CommonOptions.mebibytes(bytes)), bytes);
       Parameters parameters = Parameters.of(checkpoint.config(), use.weights(checkpoint, weights));
+      if (adapter.isPresent()) {
+        parameters = parameters.with(adapter.get().read(checkpoint, weights));
+      }
       return new LoadedModel(
-          checkpoint, weights, new Transformer(checkpoint.config(), parameters, weights));
+          checkpoint,
+          adapter.flatMap(PeftAdapter::gates),
+          weights,
+          new Transformer(checkpoint.config(), parameters, weights));
     } catch (RuntimeException e) {
       weights.close();
       checkpoint.close();
@@ -73,8 +103,14 @@ final class LoadedModel implements AutoCloseable {
     }
   }
 
+  /** The checkpoint, or that of an adapter's base. */
   Checkpoint checkpoint() {
     return checkpoint;
+  }
+
+  /** What the adapter says of its gates, or else the checkpoint. */
+  Optional<ObjectNode> gates() {
+    return adapterGates.or(checkpoint::gates);
   }
 
   Transformer transformer() {

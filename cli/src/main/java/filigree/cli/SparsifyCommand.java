@@ -6,6 +6,7 @@ import filigree.checkpoints.Corpus;
 import filigree.checkpoints.Safetensors;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.Constraint;
+import filigree.sparsity.Lora;
 import filigree.sparsity.RunFolder;
 import filigree.sparsity.Sparsifier;
 import filigree.sparsity.SparsifierState;
@@ -131,6 +132,28 @@ final class SparsifyCommand implements Callable<Integer> {
   private Sparsifier.Trained trained;
 
   @Option(
+      names = "--lora",
+      paramLabel = "RANK",
+      description =
+          "Train low-rank additions of this rank instead of the weights, which stay as they are.")
+  private Integer loraRank;
+
+  @Option(
+      names = "--lora-alpha",
+      paramLabel = "A",
+      description = "The additions are scaled by A / RANK (default: 2 x RANK).")
+  private Double loraAlpha;
+
+  @Option(
+      names = "--lora-targets",
+      split = ",",
+      paramLabel = "NAMES",
+      description =
+          "Linear maps that get additions: names such as blocks.0.attn.q or their ends, * for"
+              + " anything (default: q,k,v,o of all layers).")
+  private List<String> loraTargets;
+
+  @Option(
       names = "--average",
       defaultValue = "200",
       paramLabel = "N",
@@ -177,6 +200,7 @@ final class SparsifyCommand implements Callable<Integer> {
           "--batch-size is %d and --average %d, expected 1 or more of each"
               .formatted(batchSize, averageSteps));
     }
+    Sparsifier.Settings settings = settings(); // before anything long is begun
     if (!resume) {
       RunFolder.requireVacant(out);
     } else if (!Files.exists(SparsifyRun.stateFile(out))) {
@@ -195,7 +219,7 @@ final class SparsifyCommand implements Callable<Integer> {
       Windows validation = Windows.cut(held, tokens);
       List<Batch.Maker> batches = validation.batches(Math.max(1, PROBE_TOKENS / tokens));
       try (Sparsifier sparsifier =
-          new Sparsifier(model.transformer(), batches, settings(), AdamW.Config.DEFAULT, kernels)) {
+          new Sparsifier(model.transformer(), batches, settings, AdamW.Config.DEFAULT, kernels)) {
         run(model, kernels, sampler, validation, batches, sparsifier);
       }
     }
@@ -223,7 +247,11 @@ final class SparsifyCommand implements Callable<Integer> {
     Path source = model.checkpoint().folder();
     ObjectNode models = description.putObject("model");
     RunDescription.addFile(models, "config", source.resolve("config.json"));
-    RunDescription.addFile(models, "weights", source.resolve("model.safetensors"));
+    Path weights = source.resolve("model.safetensors");
+    RunDescription.addFile(
+        models,
+        "weights",
+        Files.exists(weights) ? weights : source.resolve("model.safetensors.index.json"));
     description.put("base_ce", sparsifier.denseCe());
     description.put("tau", sparsifier.tau());
     description.put("tolerance", tolerance);
@@ -313,9 +341,25 @@ final class SparsifyCommand implements Callable<Integer> {
         4,
         PROBE_TOKENS,
         50,
-        trained,
+        trained(),
         control,
         common.seed());
+  }
+
+  private Sparsifier.Trainables trained() {
+    if (loraRank == null) {
+      if (loraAlpha != null || loraTargets != null) {
+        throw new UsageException("--lora-alpha and --lora-targets need --lora RANK");
+      }
+      return trained;
+    }
+    if (spec.commandLine().getParseResult().hasMatchedOption("--train")) {
+      throw new UsageException("--train and --lora exclude each other; leave one out");
+    }
+    return new Lora(
+        loraRank,
+        loraAlpha == null ? Lora.defaultAlpha(loraRank) : loraAlpha,
+        loraTargets == null ? Lora.DEFAULT_TARGETS : loraTargets);
   }
 
   private OptionalDouble bias() {

@@ -3,6 +3,7 @@ package filigree.cli;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.checkpoints.CheckpointWriter;
+import filigree.checkpoints.PeftAdapter;
 import filigree.checkpoints.Safetensors;
 import filigree.sparsity.GateSettings;
 import filigree.sparsity.Metrics;
@@ -24,7 +25,7 @@ final class SparsifyRun implements Sparsifier.Listener {
 
   private final RunFolder folder;
   private final JsonNode configJson;
-  private final Optional<Path> tokenizerSource;
+  private final Optional<Path> source;
   private final Progress progress;
   private final CommonOptions common;
   private Sparsifier.Candidate best;
@@ -32,12 +33,12 @@ final class SparsifyRun implements Sparsifier.Listener {
   SparsifyRun(
       RunFolder folder,
       JsonNode configJson,
-      Optional<Path> tokenizerSource,
+      Optional<Path> source,
       Progress progress,
       CommonOptions common) {
     this.folder = folder;
     this.configJson = configJson;
-    this.tokenizerSource = tokenizerSource;
+    this.source = source;
     this.progress = progress;
     this.common = common;
   }
@@ -69,10 +70,17 @@ final class SparsifyRun implements Sparsifier.Listener {
     ObjectNode settings = gates.toJson();
     settings.put("step", candidate.step());
     settings.put("satisfied", candidate.satisfied());
+    if (!weights.adapters().isEmpty()) {
+      PeftAdapter.replace(
+          folder.model(),
+          new PeftAdapter.Contents(
+              configJson, source.orElseThrow(), weights.adapters(), Optional.of(settings)));
+      return;
+    }
     CheckpointWriter.replace(
         folder.model(),
         new CheckpointWriter.Contents(
-            configJson, Optional.of(settings), weights.tensors(), tokenizerSource));
+            configJson, Optional.of(settings), weights.tensors(), source));
   }
 
   @Override

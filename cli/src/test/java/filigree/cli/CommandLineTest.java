@@ -1,6 +1,7 @@
 package filigree.cli;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -152,6 +153,67 @@ class CommandLineTest {
           .noneMatch(name -> name.endsWith(".part") || name.endsWith(".safetensors"));
     }
     assertThat(run("report", out, "--json").json().path("page").asText()).endsWith("report.html");
+  }
+
+  @Test
+  void adaptersAreTrainedRunAndMerged() throws IOException {
+    Path out = folder.resolve("adapted");
+    run(
+            "sparsify",
+            model,
+            "--data",
+            text,
+            "--out",
+            out,
+            "--steps",
+            60,
+            "--lora",
+            2,
+            "--lr",
+            "1e-2",
+            "--json")
+        .json();
+    Path adapter = out.resolve("model");
+    try (Stream<Path> files = Files.list(adapter)) {
+      assertThat(files.map(p -> p.getFileName().toString()))
+          .containsExactlyInAnyOrder("adapter_config.json", "adapter_model.safetensors");
+    }
+    JsonNode seen = run("inspect", out, "--json").json();
+    assertThat(seen.path("adapter").path("r").asInt()).isEqualTo(2);
+    assertThat(seen.path("adapter").path("lora_alpha").asInt()).isEqualTo(4);
+    assertThat(seen.path("memory").path("lora").asLong()).isPositive();
+    JsonNode eval = run("eval", out, "--data", text, "--json").json();
+    assertThat(eval.path("gates").asText()).isEqualTo("hard");
+
+    Path merged = folder.resolve("merged");
+    assertThat(run("merge", out, "--out", merged, "--json").json().path("adapters").asInt())
+        .isEqualTo(8);
+    JsonNode evalMerged = run("eval", merged, "--data", text, "--json").json();
+    assertThat(evalMerged.path("gate_bias")).isEqualTo(eval.path("gate_bias"));
+    assertThat(evalMerged.path("ce").asDouble())
+        .isCloseTo(eval.path("ce").asDouble(), within(1e-3));
+
+    run("merge", out, "--out", merged).isRefused("not empty", "not overwritten");
+    run("merge", model, "--out", folder.resolve("x")).isRefused("adapter_config.json");
+    run("sparsify", out, "--data", text, "--out", folder.resolve("x")).isRefused("merge");
+    Path config = adapter.resolve("adapter_config.json");
+    Files.writeString(
+        config, Files.readString(config).replace(model.toAbsolutePath().toString(), "gone/away"));
+    run("eval", out, "--data", text).isRefused("gone/away", "base_model_name_or_path");
+  }
+
+  @Test
+  void badAdapterOptionsAreRefused() {
+    Path out = folder.resolve("x");
+    run("sparsify", model, "--data", text, "--out", out, "--lora", 0).isRefused("--lora is 0");
+    run("sparsify", model, "--data", text, "--out", out, "--lora", 99).isRefused("--lora is 99");
+    run("sparsify", model, "--data", text, "--out", out, "--lora-alpha", 8)
+        .isRefused("--lora-alpha", "--lora RANK");
+    run("sparsify", model, "--data", text, "--out", out, "--lora", 2, "--train", "all")
+        .isRefused("--train", "--lora");
+    run("sparsify", model, "--data", text, "--out", out, "--lora", 2, "--lora-targets", "q,c_attn")
+        .isRefused("c_attn", "attn.q");
+    assertThat(out).doesNotExist();
   }
 
   @Test
