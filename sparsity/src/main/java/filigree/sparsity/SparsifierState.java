@@ -74,6 +74,14 @@ public record SparsifierState(
       SequencedMap<String, Param> average,
       AdamW optimiser,
       Kernels kernels) {
+    for (String name : tensors.keySet()) {
+      String trained = name.substring(name.indexOf('/') + 1);
+      if (!student.containsKey(trained)) {
+        throw new RunException(
+            "the saved state has %s, which this run does not train; resume with the options of the run"
+                .formatted(name));
+      }
+    }
     Map<Param, AdamW.Moments> moments = new LinkedHashMap<>();
     student.forEach(
         (name, param) -> {

@@ -269,6 +269,10 @@ class LoraTest {
   }
 
   private static Sparsifier make(Transformer dense) {
+    return make(dense, LORA);
+  }
+
+  private static Sparsifier make(Transformer dense, Lora lora) {
     Sparsifier.Settings settings =
         new Sparsifier.Settings(
             STEPS,
@@ -281,7 +285,7 @@ class LoraTest {
             3,
             2,
             10,
-            LORA,
+            lora,
             Sparsifier.Control.NONE,
             7);
     TrainingData validation = TinyModel.text(99, 4);
@@ -361,6 +365,32 @@ class LoraTest {
       String moved = "student/blocks.0.attn.q.lora_B";
       assertThat(bytes(last.tensors().get(moved)))
           .isNotEqualTo(bytes(undisturbed.states.get(20L).tensors().get(moved)));
+    }
+  }
+
+  @Test
+  void stateOfAnotherRunIsRefused() {
+    try (Workspace memory = new Workspace("lora test")) {
+      Transformer dense = TinyModel.make(memory, 5);
+      Diary diary = new Diary(memory, 15);
+      try (Sparsifier sparsifier = make(dense, LORA)) {
+        assertThat(catchThrowable(() -> sparsifier.run(TinyModel.text(1, 4), diary)))
+            .isInstanceOf(Killed.class);
+      }
+      SparsifierState saved = diary.states.get(10L);
+      try (Sparsifier narrower = make(dense, new Lora(2, 6, Lora.DEFAULT_TARGETS));
+          Sparsifier fewer = make(dense, new Lora(3, 6, List.of("q")));
+          Sparsifier more = make(dense, new Lora(3, 6, List.of("*")))) {
+        assertThatThrownBy(() -> narrower.restore(saved))
+            .isInstanceOf(RunException.class)
+            .hasMessageContaining("student/blocks.0.attn.q.lora_A of shape [3, 32]");
+        assertThatThrownBy(() -> fewer.restore(saved))
+            .isInstanceOf(RunException.class)
+            .hasMessageContaining("student/blocks.0.attn.k.lora_A, which this run does not train");
+        assertThatThrownBy(() -> more.restore(saved))
+            .isInstanceOf(RunException.class)
+            .hasMessageContaining("no tensor student/blocks.0.mlp.up.lora_A");
+      }
     }
   }
 
