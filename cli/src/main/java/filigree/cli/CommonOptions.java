@@ -118,13 +118,20 @@ final class CommonOptions {
           "%s; that is above the limit of %.1f MiB that --memory sets%sa higher --memory"
               .formatted(needed, mebibytes(memoryBytes()), advice));
     }
-    long machine =
-        ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
-    if (bytes > machine - JVM_BYTES) {
+    if (!fits(bytes)) {
       throw new UsageException(
           "%s; this machine has %.1f MiB, of which the JVM takes %.1f MiB%sa larger machine"
-              .formatted(needed, mebibytes(machine), mebibytes(JVM_BYTES), advice));
+              .formatted(needed, mebibytes(machineBytes()), mebibytes(JVM_BYTES), advice));
     }
+  }
+
+  /** Whether there is room for tensors of this many bytes. */
+  boolean fits(long bytes) {
+    return bytes <= Math.min(memoryBytes(), machineBytes() - JVM_BYTES);
+  }
+
+  private static long machineBytes() {
+    return ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class).getTotalMemorySize();
   }
 
   static double mebibytes(long bytes) {

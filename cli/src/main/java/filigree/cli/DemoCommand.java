@@ -8,6 +8,7 @@ import filigree.checkpoints.ConfigJson;
 import filigree.checkpoints.Tokenizer;
 import filigree.interp.report.RunPage;
 import filigree.sparsity.Constraint;
+import filigree.sparsity.Objective;
 import filigree.sparsity.RunFolder;
 import filigree.sparsity.Sparsifier;
 import filigree.tensor.DType;
@@ -16,6 +17,7 @@ import filigree.tensor.Workspace;
 import filigree.transformer.Evaluation;
 import filigree.transformer.Gates;
 import filigree.transformer.LearningRate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.Pretrainer;
@@ -154,14 +156,12 @@ final class DemoCommand implements Callable<Integer> {
         steps,
         LearningRate.cosine(2e-3, Math.min(50, Math.max(1, steps / 10)), steps),
         new Constraint.Config(0.005, 10, 0.04, 1, 0.5, 0.1, 100),
-        1,
-        0,
+        new Objective.Weights(1, 0),
         OptionalDouble.of(2),
         50,
-        4,
-        500,
-        50,
+        new Sparsifier.Measuring(4, 500, 50),
         Sparsifier.Trained.ALL,
+        MemoryPlan.KEEP_ALL,
         Sparsifier.Control.NONE,
         common.seed());
   }
@@ -170,7 +170,7 @@ final class DemoCommand implements Callable<Integer> {
       Addition task, Transformer dense, Sparsifier.Result result, Kernels kernels, RunFolder run) {
     ObjectNode json = common.object();
     Evaluation best = result.best().evaluation();
-    try (LoadedModel model = LoadedModel.open(run.model(), LoadedModel.Use.READ, common)) {
+    try (LoadedModel model = LoadedModel.open(run.model(), common)) {
       Transformer sparse = model.transformer();
       Gates gates = result.gates().gates(common.seed());
       AttentionFile file = new AttentionFile(kernels, dense, sparse, gates);

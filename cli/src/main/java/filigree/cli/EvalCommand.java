@@ -55,7 +55,7 @@ final class EvalCommand implements Callable<Integer> {
       throw new UsageException("--limit is " + limit + ", expected 1 or more");
     }
     Corpus corpus = Corpus.of(data);
-    try (LoadedModel model = LoadedModel.open(folder, LoadedModel.Use.READ, common);
+    try (LoadedModel model = LoadedModel.open(folder, common);
         Kernels kernels = common.open();
         Workspace workspace = new Workspace("evaluation", common.memoryBytes())) {
       int tokens = model.context(context);

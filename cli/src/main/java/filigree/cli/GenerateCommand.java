@@ -59,7 +59,7 @@ final class GenerateCommand implements Callable<Integer> {
       throw new UsageException("--max-tokens is " + maxTokens + ", expected 1 or more");
     }
     Generator.Sampling sampling = new Generator.Sampling(temperature, topK, topP, common.seed());
-    try (LoadedModel model = LoadedModel.open(folder, LoadedModel.Use.READ, common);
+    try (LoadedModel model = LoadedModel.open(folder, common);
         Kernels kernels = common.open()) {
       Tokenizer tokenizer = model.checkpoint().requireTokenizer();
       int[] ids = model.requireInVocabulary(tokenizer.encode(prompt));

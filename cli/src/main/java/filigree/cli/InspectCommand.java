@@ -5,6 +5,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.checkpoints.Checkpoint;
 import filigree.checkpoints.PeftAdapter;
 import filigree.checkpoints.StoredTensor;
+import filigree.sparsity.Lora;
+import filigree.sparsity.Objective;
+import filigree.sparsity.Sparsifier;
+import filigree.sparsity.SparsifierMemory;
 import filigree.transformer.MemoryEstimate;
 import filigree.transformer.MemoryPlan;
 import filigree.transformer.ModelConfig;
@@ -25,6 +29,9 @@ import picocli.CommandLine.Parameters;
     mixinStandardHelpOptions = true,
     description = "Shows family, sizes, tensors and how much memory a model needs.")
 final class InspectCommand implements Callable<Integer> {
+  /** The rank for which memory is estimated, where the model is large enough for it. */
+  private static final int LORA_RANK = 16;
+
   @Mixin private CommonOptions common;
 
   @Parameters(paramLabel = "MODEL", description = "A Hugging Face model folder.")
@@ -92,12 +99,17 @@ final class InspectCommand implements Callable<Integer> {
               config,
               MemoryEstimate.Weights.widened(config),
               new MemoryEstimate.Task(1, context, MemoryEstimate.Trained.ALL, MemoryPlan.KEEP_ALL));
-      MemoryEstimate sparsify = MemoryEstimate.sparsify(config, 1, context);
+      Lora additions = lora(config);
+      MemoryEstimate sparsify =
+          sparsify(checkpoint, Sparsifier.Trained.ALL, MemoryPlan.KEEP_BLOCKS);
+      MemoryEstimate lora = sparsify(checkpoint, additions, MemoryPlan.RECOMPUTE_BLOCKS);
       ObjectNode memory = json.putObject("memory");
       memory.put("eval", eval.totalBytes());
       memory.put("eval_in_file", eval.mappedBytes());
       memory.put("train", train.totalBytes());
       memory.put("sparsify", sparsify.totalBytes());
+      memory.put("lora", lora.totalBytes());
+      memory.put("lora_rank", additions.rank());
       if (listTensors) {
         ArrayNode all = json.putArray("tensor_list");
         for (StoredTensor tensor : checkpoint.tensors()) {
@@ -114,12 +126,14 @@ final class InspectCommand implements Callable<Integer> {
             .out()
             .printf(
                 "memory for one window of %d tokens: eval %s beside %s that stay in the file,"
-                    + " training %s, sparsify with a teacher %s%n",
+                    + " training %s, sparsify with a teacher %s, with LoRA of rank %d %s%n",
                 context,
                 mebibytes(eval.totalBytes()),
                 mebibytes(eval.mappedBytes()),
                 mebibytes(train.totalBytes()),
-                mebibytes(sparsify.totalBytes()));
+                mebibytes(sparsify.totalBytes()),
+                additions.rank(),
+                mebibytes(lora.totalBytes()));
         if (!passedOver.isEmpty()) {
           common
               .out()
@@ -134,6 +148,23 @@ final class InspectCommand implements Callable<Integer> {
         }
       }
     }
+  }
+
+  private static Lora lora(ModelConfig config) {
+    ModelConfig.Attention attention = config.attention();
+    int narrowest = Math.min(config.sizes().width(), attention.kvHeads() * attention.headDim());
+    int rank = Math.min(LORA_RANK, narrowest);
+    return new Lora(rank, Lora.defaultAlpha(rank), Lora.DEFAULT_TARGETS);
+  }
+
+  private static MemoryEstimate sparsify(
+      Checkpoint checkpoint, Sparsifier.Trainables trained, MemoryPlan plan) {
+    ModelConfig config = checkpoint.config();
+    return SparsifierMemory.of(
+        config,
+        checkpoint.frozenBytes(),
+        new SparsifierMemory.Task(
+            1, config.sizes().context(), trained, new Objective.Weights(0, 1), plan));
   }
 
   private static String mebibytes(long bytes) {

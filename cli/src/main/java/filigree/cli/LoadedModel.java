@@ -5,19 +5,19 @@ import filigree.checkpoints.Checkpoint;
 import filigree.checkpoints.PeftAdapter;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.RunFolder;
-import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
-import filigree.transformer.MemoryEstimate;
 import filigree.transformer.Parameters;
 import filigree.transformer.Transformer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
 import java.util.Optional;
 
-/** A checkpoint with its weights, ready to run, and the adapters of an adapter's folder. */
+/**
+ * A checkpoint with its weights, ready to run, and the adapters of an adapter's folder. Matrices of
+ * 16 bits stay in the file; whoever trains copies what it trains.
+ */
 final class LoadedModel implements AutoCloseable {
   private final Checkpoint checkpoint;
   private final Optional<ObjectNode> adapterGates;
@@ -35,28 +35,6 @@ final class LoadedModel implements AutoCloseable {
     this.transformer = transformer;
   }
 
-  /** What is done with the weights. */
-  enum Use {
-    /** They are read: matrices of 16 bits stay in the file. */
-    READ,
-    /** All of them are trained: they are widened into memory. */
-    TRAIN;
-
-    private MemoryEstimate.Weights bytes(Checkpoint checkpoint) {
-      return switch (this) {
-        case READ -> checkpoint.frozenBytes();
-        case TRAIN -> MemoryEstimate.Weights.widened(checkpoint.config());
-      };
-    }
-
-    private Map<String, Tensor> weights(Checkpoint checkpoint, Workspace memory) {
-      return switch (this) {
-        case READ -> checkpoint.frozenWeights(memory);
-        case TRAIN -> checkpoint.weights(memory);
-      };
-    }
-  }
-
   /**
    * A model folder as a user names it: the folder itself, or a run folder that holds a model. It
    * may hold adapters instead of a model.
@@ -70,24 +48,24 @@ final class LoadedModel implements AutoCloseable {
     return Files.exists(folder.resolve("config.json")) || PeftAdapter.isIn(folder);
   }
 
-  static LoadedModel open(Path named, Use use, CommonOptions options) {
+  static LoadedModel open(Path named, CommonOptions options) {
     Path folder = folder(named);
     if (!PeftAdapter.isIn(folder)) {
-      return open(Checkpoint.open(folder), Optional.empty(), use, options);
+      return open(Checkpoint.open(folder), Optional.empty(), options);
     }
     try (PeftAdapter adapter = PeftAdapter.open(folder)) {
-      return open(Checkpoint.open(folder(adapter.base())), Optional.of(adapter), use, options);
+      return open(Checkpoint.open(folder(adapter.base())), Optional.of(adapter), options);
     }
   }
 
   private static LoadedModel open(
-      Checkpoint checkpoint, Optional<PeftAdapter> adapter, Use use, CommonOptions options) {
+      Checkpoint checkpoint, Optional<PeftAdapter> adapter, CommonOptions options) {
     Workspace weights = new Workspace("weights", options.memoryBytes());
     try {
-      long bytes = use.bytes(checkpoint).residentBytes();
+      long bytes = checkpoint.frozenBytes().residentBytes();
       options.requireFits(
           "the weights need %.1f MiB of memory".formatted(CommonOptions.mebibytes(bytes)), bytes);
-      Parameters parameters = Parameters.of(checkpoint.config(), use.weights(checkpoint, weights));
+      Parameters parameters = Parameters.of(checkpoint.config(), checkpoint.frozenWeights(weights));
       if (adapter.isPresent()) {
         parameters = parameters.with(adapter.get().read(checkpoint, weights));
       }

@@ -54,7 +54,7 @@ final class LogitsCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    try (LoadedModel model = LoadedModel.open(folder, LoadedModel.Use.READ, common);
+    try (LoadedModel model = LoadedModel.open(folder, common);
         Workspace workspace = new Workspace("logits", common.memoryBytes())) {
       int[] ids =
           model.requireInVocabulary(

@@ -7,8 +7,10 @@ import filigree.checkpoints.Safetensors;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.Constraint;
 import filigree.sparsity.Lora;
+import filigree.sparsity.Objective;
 import filigree.sparsity.RunFolder;
 import filigree.sparsity.Sparsifier;
+import filigree.sparsity.SparsifierMemory;
 import filigree.sparsity.SparsifierState;
 import filigree.tensor.Kernels;
 import filigree.tensor.Tensor;
@@ -18,6 +20,7 @@ import filigree.transformer.Evaluation;
 import filigree.transformer.Gates;
 import filigree.transformer.LearningRate;
 import filigree.transformer.MemoryEstimate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.Transformer;
 import filigree.transformer.WindowSampler;
 import filigree.transformer.Windows;
@@ -47,9 +50,6 @@ final class SparsifyCommand implements Callable<Integer> {
   /** Without --valid, one training document in this many is held out. */
   private static final int HELD_OUT_EVERY = 10;
 
-  /** Held-out tokens at most: enough for a standard error well below the tolerance. */
-  private static final long HELD_OUT_TOKENS = 40_000;
-
   /** Held-out tokens of one measurement for the constraint. */
   private static final int PROBE_TOKENS = 1000;
 
@@ -74,6 +74,15 @@ final class SparsifyCommand implements Callable<Integer> {
           "Held-out text for the constraint and the choice of the best model (default: every tenth"
               + " training document, which is then not trained on).")
   private Path valid;
+
+  // By default enough for a standard error well below the tolerance.
+  @Option(
+      names = "--valid-tokens",
+      defaultValue = "40000",
+      paramLabel = "N",
+      description =
+          "Held-out tokens at most, to the end of a document (default: ${DEFAULT-VALUE}).")
+  private long validTokens;
 
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "A new folder.")
   private Path out;
@@ -200,7 +209,10 @@ final class SparsifyCommand implements Callable<Integer> {
           "--batch-size is %d and --average %d, expected 1 or more of each"
               .formatted(batchSize, averageSteps));
     }
-    Sparsifier.Settings settings = settings(); // before anything long is begun
+    if (validTokens < 2) {
+      throw new UsageException("--valid-tokens is %d, expected 2 or more".formatted(validTokens));
+    }
+    Sparsifier.Settings asked = settings(); // before anything long is begun
     if (!resume) {
       RunFolder.requireVacant(out);
     } else if (!Files.exists(SparsifyRun.stateFile(out))) {
@@ -208,11 +220,10 @@ final class SparsifyCommand implements Callable<Integer> {
           "--resume: %s holds no saved state; the run has ended or had not yet saved one"
               .formatted(out));
     }
-    try (LoadedModel model = LoadedModel.open(folder, LoadedModel.Use.TRAIN, common);
+    try (LoadedModel model = LoadedModel.open(folder, common);
         Kernels kernels = common.open()) {
       int tokens = model.context(context);
-      common.requireFits(
-          "sparsify", MemoryEstimate.sparsify(model.checkpoint().config(), batchSize, tokens));
+      Sparsifier.Settings settings = asked.with(plan(model, asked, tokens));
       List<int[]> documents = model.encode(Corpus.of(data).documents());
       List<int[]> held = heldOut(model, documents, tokens);
       WindowSampler sampler = new WindowSampler(documents, tokens, batchSize, common.seed());
@@ -321,11 +332,33 @@ final class SparsifyCommand implements Callable<Integer> {
     long sum = 0;
     for (int i = 0; i < held.size(); i++) {
       sum += held.get(i).length;
-      if (sum >= HELD_OUT_TOKENS) {
+      if (sum >= validTokens) {
         return new ArrayList<>(held.subList(0, i + 1));
       }
     }
     return held;
+  }
+
+  /** Blocks are computed again, for a third more of arithmetic, only where they must be. */
+  private MemoryPlan plan(LoadedModel model, Sparsifier.Settings asked, int tokens) {
+    MemoryEstimate keeping = estimate(model, asked.trained(), MemoryPlan.KEEP_BLOCKS, tokens);
+    if (common.fits(keeping.totalBytes())) {
+      common.requireFits("sparsify", keeping);
+      return MemoryPlan.KEEP_BLOCKS;
+    }
+    common.requireFits(
+        "sparsify, computing blocks again in the backward pass,",
+        estimate(model, asked.trained(), MemoryPlan.RECOMPUTE_BLOCKS, tokens));
+    return MemoryPlan.RECOMPUTE_BLOCKS;
+  }
+
+  private MemoryEstimate estimate(
+      LoadedModel model, Sparsifier.Trainables trained, MemoryPlan plan, int tokens) {
+    Objective.Weights weights = new Objective.Weights(crossEntropy, distillation);
+    return SparsifierMemory.of(
+        model.checkpoint().config(),
+        model.checkpoint().frozenBytes(),
+        new SparsifierMemory.Task(batchSize, tokens, trained, weights, plan));
   }
 
   private Sparsifier.Settings settings() {
@@ -334,14 +367,12 @@ final class SparsifyCommand implements Callable<Integer> {
         new LearningRate(rate, Math.min(50, Math.max(1, steps / 10)), steps / 2, steps, 0.02),
         new Constraint.Config(
             tolerance, 10, 0.04, 1, beta, Math.min(beta, 1e-3), Math.max(beta, 10)),
-        crossEntropy,
-        distillation,
+        new Objective.Weights(crossEntropy, distillation),
         bias(),
         averageSteps,
-        4,
-        PROBE_TOKENS,
-        50,
+        new Sparsifier.Measuring(4, PROBE_TOKENS, 50),
         trained(),
+        MemoryPlan.KEEP_BLOCKS,
         control,
         common.seed());
   }
@@ -385,7 +416,7 @@ final class SparsifyCommand implements Callable<Integer> {
       Windows validation,
       Sparsifier.Result result,
       RunFolder run) {
-    try (LoadedModel best = LoadedModel.open(run.model(), LoadedModel.Use.READ, common);
+    try (LoadedModel best = LoadedModel.open(run.model(), common);
         Workspace scratch = new Workspace("evaluation")) {
       Transformer sparse = best.transformer();
       Gates gates = result.gates().gates(common.seed());

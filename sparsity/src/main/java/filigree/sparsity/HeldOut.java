@@ -8,6 +8,7 @@ import filigree.tensor.Workspace;
 import filigree.transformer.Batch;
 import filigree.transformer.Evaluation;
 import filigree.transformer.Gates;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.Transformer;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -115,8 +116,7 @@ final class HeldOut {
   private double nats(int i, Transformer model, Gates gates) {
     try (Pass pass = Pass.inference(kernels, workspace)) {
       Batch batch = batches.get(i).make(workspace);
-      Transformer.Output output = model.forward(pass, batch.ids(), gates);
-      Tensor losses = Transformer.losses(pass, output.logits(), batch.targets()).value();
+      Tensor losses = model.score(pass, batch, gates, MemoryPlan.KEEP_BLOCKS).losses().value();
       scored[i] = batch.scored();
       double sum = 0;
       for (long row = 0; row < losses.size(); row++) {

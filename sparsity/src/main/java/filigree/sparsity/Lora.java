@@ -9,7 +9,6 @@ import filigree.tensor.Tensor;
 import filigree.transformer.Adapter;
 import filigree.transformer.ModelConfig.ParameterSpec;
 import filigree.transformer.Transformer;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -119,8 +118,30 @@ public record Lora(int rank, double alpha, List<String> targets) implements Spar
    * @throws RunException where a target names nothing or the rank exceeds what a map can have
    */
   public Map<String, Adapter> adapters(Transformer model, Memory memory, long seed) {
+    DType type = model.parameters().computing();
+    return adapters(
+        model,
+        (shape, index) -> {
+          Philox random = new Philox(seed, FIRST_STREAM + index);
+          double bound = 1 / Math.sqrt((double) shape.dim(1));
+          return Tensor.generate(memory, type, shape, i -> bound * (2 * random.nextDouble() - 1));
+        },
+        (shape, index) -> Tensor.generate(memory, type, shape, i -> 0));
+  }
+
+  /** The same adapters with undefined contents. */
+  Map<String, Adapter> vacant(Transformer model, Memory memory) {
+    Maker undefined = (shape, index) -> memory.allocate(shape, model.parameters().computing());
+    return adapters(model, undefined, undefined);
+  }
+
+  /** Makes a factor for one of the model's parameters, counted in its order. */
+  private interface Maker {
+    Tensor make(Shape shape, int parameter);
+  }
+
+  private Map<String, Adapter> adapters(Transformer model, Maker a, Maker b) {
     Map<String, Adapter> out = new LinkedHashMap<>();
-    List<ParameterSpec> all = new ArrayList<>(model.config().parameters());
     for (ParameterSpec spec : find(model)) {
       long to = spec.shape().dim(0);
       long from = spec.shape().dim(1);
@@ -129,17 +150,14 @@ public record Lora(int rank, double alpha, List<String> targets) implements Spar
             "--lora is %d, but %s has the shape %s and so a rank of %d at most"
                 .formatted(rank, spec.name(), spec.shape(), Math.min(to, from)));
       }
-      DType stored = model.parameters().get(spec.name()).value().dtype();
-      DType dtype = stored == DType.F64 ? DType.F64 : DType.F32;
-      Philox random = new Philox(seed, FIRST_STREAM + all.indexOf(spec));
-      double bound = 1 / Math.sqrt((double) from);
-      Tensor a =
-          Tensor.generate(
-              memory, dtype, Shape.of(rank, from), i -> bound * (2 * random.nextDouble() - 1));
-      Tensor b = Tensor.generate(memory, dtype, Shape.of(to, rank), i -> 0);
       String name = mapOf(spec);
+      int parameter = model.config().parameters().indexOf(spec);
       out.put(
-          spec.name(), new Adapter(new Param(name + A, a), new Param(name + B, b), alpha / rank));
+          spec.name(),
+          new Adapter(
+              new Param(name + A, a.make(Shape.of(rank, from), parameter)),
+              new Param(name + B, b.make(Shape.of(to, rank), parameter)),
+              alpha / rank));
     }
     return out;
   }

@@ -2,20 +2,17 @@ package filigree.sparsity;
 
 import filigree.autograd.AdamW;
 import filigree.autograd.Gradients;
-import filigree.autograd.Op;
 import filigree.autograd.Param;
 import filigree.autograd.Pass;
 import filigree.autograd.Var;
-import filigree.tensor.Arithmetic;
 import filigree.tensor.AttentionSpec;
 import filigree.tensor.Kernels;
-import filigree.tensor.Shape;
-import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import filigree.transformer.Batch;
 import filigree.transformer.Evaluation;
 import filigree.transformer.Gates;
 import filigree.transformer.LearningRate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.Parameters;
 import filigree.transformer.TrainingData;
 import filigree.transformer.Transformer;
@@ -34,8 +31,7 @@ import java.util.function.Predicate;
  * <ol>
  *   <li>the frozen dense model (the teacher) and the student, whose gates are sampled, read a
  *       batch;
- *   <li>objective = crossEntropyWeight x cross-entropy + distillation x KL(teacher || student) +
- *       beta x expected density;
+ *   <li>the {@link Objective};
  *   <li>backward, clip, AdamW;
  *   <li>the average of the student's weights over recent steps moves on; it is what is measured and
  *       saved, since single steps are noisy;
@@ -87,14 +83,12 @@ public final class Sparsifier implements AutoCloseable {
    * @param steps how many
    * @param rate learning rate by step
    * @param constraint the controller's constants
-   * @param crossEntropyWeight weight of the cross-entropy in the objective
-   * @param distillation weight of the divergence from the dense model
+   * @param weights of the loss in the objective
    * @param gateBias bias of the gates; empty chooses it by the rule of {@link #chooseBias}
    * @param averageSteps steps over which the measured weights are averaged
-   * @param probeEvery steps between two measurements for the constraint
-   * @param probeTokens held-out tokens of one such measurement, at least
-   * @param validateEvery steps between two measurements on all held-out batches
+   * @param measuring when and on how much text the constraint is measured
    * @param trained which parameters are trained
+   * @param plan what is kept in memory for the backward pass
    * @param control what it is compared with
    * @param seed of the gate noise
    */
@@ -102,14 +96,12 @@ public final class Sparsifier implements AutoCloseable {
       long steps,
       LearningRate rate,
       Constraint.Config constraint,
-      double crossEntropyWeight,
-      double distillation,
+      Objective.Weights weights,
       OptionalDouble gateBias,
       int averageSteps,
-      int probeEvery,
-      int probeTokens,
-      int validateEvery,
+      Measuring measuring,
       Trainables trained,
+      MemoryPlan plan,
       Control control,
       long seed) {
     /** Checks the ranges. */
@@ -117,13 +109,38 @@ public final class Sparsifier implements AutoCloseable {
       if (steps < 1) {
         throw new RunException("--steps is " + steps + ", expected 1 or more");
       }
-      if (crossEntropyWeight < 0 || distillation < 0 || crossEntropyWeight + distillation <= 0) {
-        throw new RunException(
-            "the objective weighs cross-entropy %s and distillation %s; neither may be below 0 and one must be above"
-                .formatted(crossEntropyWeight, distillation));
-      }
+    }
+
+    /**
+     * Returns the same with other memory, and so with the same results.
+     *
+     * @param other what is kept for the backward pass
+     * @return the settings
+     */
+    public Settings with(MemoryPlan other) {
+      return new Settings(
+          steps,
+          rate,
+          constraint,
+          weights,
+          gateBias,
+          averageSteps,
+          measuring,
+          trained,
+          other,
+          control,
+          seed);
     }
   }
+
+  /**
+   * When a run is measured.
+   *
+   * @param probeEvery steps between two measurements for the constraint
+   * @param probeTokens held-out tokens of one such measurement, at least
+   * @param validateEvery steps between two measurements on all held-out batches
+   */
+  public record Measuring(int probeEvery, int probeTokens, int validateEvery) {}
 
   /**
    * A model that was measured with hard gates on all held-out text.
@@ -211,6 +228,7 @@ public final class Sparsifier implements AutoCloseable {
   private final Transformer teacher;
   private final Transformer student;
   private final Transformer average;
+  private final Objective objective;
   private final Workspace state = new Workspace("post-training state");
   private final Workspace scratch = new Workspace("post-training step");
   private final Workspace teacherScratch = new Workspace("teacher");
@@ -245,6 +263,7 @@ public final class Sparsifier implements AutoCloseable {
     this.teacher = dense;
     this.student = student(dense);
     this.average = following(student);
+    this.objective = new Objective(teacher, student, settings.weights(), settings.plan());
     this.constraint = new Constraint(settings.constraint());
     // Decay would pull queries and keys towards 0, and with them every gate logit.
     Predicate<Param> decays =
@@ -253,7 +272,8 @@ public final class Sparsifier implements AutoCloseable {
                 && !param.name().contains(".attn.q")
                 && !param.name().contains(".attn.k");
     this.optimiser = new AdamW(optimiser, decays, kernels, state);
-    this.heldOut = new HeldOut(validation, dense, settings.probeTokens(), kernels, scratch);
+    this.heldOut =
+        new HeldOut(validation, dense, settings.measuring().probeTokens(), kernels, scratch);
     this.gates =
         settings.control() == Control.DENSE
             ? GateSettings.NONE
@@ -339,6 +359,15 @@ public final class Sparsifier implements AutoCloseable {
   }
 
   /**
+   * Returns the memory taken so far, beside that of the dense model.
+   *
+   * @return bytes of copies, moments, activations and gradients, as reserved from the system
+   */
+  public long reservedBytes() {
+    return state.reservedBytes() + scratch.reservedBytes() + teacherScratch.reservedBytes();
+  }
+
+  /**
    * Goes back to a saved state.
    *
    * @param saved of a run with the same model, data and settings
@@ -369,11 +398,11 @@ public final class Sparsifier implements AutoCloseable {
       step++;
       Taken taken = take(data, listener);
       follow();
-      if (step % settings.probeEvery() == 0) {
+      if (step % settings.measuring().probeEvery() == 0) {
         probe();
       }
       Optional<Metrics.Validation> validation = Optional.empty();
-      if (step % settings.validateEvery() == 0 || step == settings.steps()) {
+      if (step % settings.measuring().validateEvery() == 0 || step == settings.steps()) {
         Evaluation measured = consider(listener).evaluation();
         validation =
             Optional.of(
@@ -422,45 +451,31 @@ public final class Sparsifier implements AutoCloseable {
         settings.control() == Control.DENSE
             ? Gates.dense()
             : new Gates.Sampled(gates.bias(), settings.seed(), step);
-    try (Pass dense = Pass.inference(kernels, teacherScratch);
+    try (Pass frozen = Pass.inference(kernels, teacherScratch);
         Pass pass = Pass.recording(kernels, scratch).training(settings.trained()::includes)) {
       Batch batch = data.batch(step, scratch);
       tokens += batch.ids().size();
-      Transformer.Output output = student.forward(pass, batch.ids(), sampled);
-      Var ce = Transformer.loss(pass, output.logits(), batch);
-      Var density = output.density(pass);
-      Var objective = pass.apply(new Op.Scale(settings.crossEntropyWeight()), ce);
-      if (settings.distillation() > 0) {
-        Var wanted =
-            Transformer.rows(dense, teacher.forward(dense, batch.ids(), Gates.dense()).logits());
-        Var divergence =
-            meanScored(
-                pass,
-                pass.apply(
-                    new Op.Divergence(),
-                    Transformer.rows(pass, output.logits()),
-                    pass.constant(wanted.value())),
-                batch);
-        objective =
-            plus(pass, objective, pass.apply(new Op.Scale(settings.distillation()), divergence));
-      }
-      if (beta > 0) {
-        objective = plus(pass, objective, pass.apply(new Op.Scale(beta), density));
-      }
+      Objective.Values values =
+          objective.forward(
+              frozen,
+              pass,
+              Objective.Weighted.of(batch, student.parameters().computing(), scratch),
+              sampled,
+              beta);
       double open = 0;
-      for (Var layer : output.counts()) {
+      for (Var layer : values.counts()) {
         for (long at = AttentionSpec.OPEN; at < layer.shape().size(); at += AttentionSpec.COUNTS) {
           open += layer.value().get(at);
         }
       }
       long time = batch.ids().shape().dim(1);
-      double rows = (double) output.counts().size() * output.counts().getFirst().shape().rows();
-      double ceValue = ce.value().item();
-      double expected = density.value().item();
-      Gradients gradients = pass.backward(objective);
+      double rows = (double) values.counts().size() * values.counts().getFirst().shape().rows();
+      double ce = values.ce().value().item();
+      double expected = values.density().value().item();
+      Gradients gradients = pass.backward(values.total());
       double norm = update(gradients, listener);
       return new Taken(
-          ceValue,
+          ce,
           expected,
           open / (rows * student.config().attention().pairs(time)),
           open / (rows * time),
@@ -484,22 +499,6 @@ public final class Sparsifier implements AutoCloseable {
     usualNorm = usualNorm == 0 ? norm : 0.98 * usualNorm + 0.02 * norm;
     optimiser.update(gradients, norm, settings.rate().at(step));
     return norm;
-  }
-
-  private static Var plus(Pass pass, Var a, Var b) {
-    return pass.apply(new Op.Combine(Arithmetic.ADD), a, b);
-  }
-
-  /** The mean over scored rows of a value per row. */
-  private static Var meanScored(Pass pass, Var rows, Batch batch) {
-    int[] targets = batch.targets().toInts();
-    double[] weights = new double[targets.length];
-    for (int i = 0; i < targets.length; i++) {
-      weights[i] = targets[i] >= 0 ? 1.0 / batch.scored() : 0;
-    }
-    Tensor weight = Tensor.of(pass.scope().memory(), rows.value().dtype(), rows.shape(), weights);
-    Var weighted = pass.apply(new Op.Combine(Arithmetic.MULTIPLY), rows, pass.constant(weight));
-    return pass.apply(new Op.Sum(Shape.of()), weighted);
   }
 
   /** Moves the average: the plain mean at first, then exponentially over the last steps. */

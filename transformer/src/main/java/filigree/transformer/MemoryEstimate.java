@@ -13,10 +13,16 @@ import filigree.autograd.Var;
  *     their own, but a run whose memory does not hold them reads them from the disk again and again
  * @param activationBytes what a step makes, gradients included
  * @param optimiserBytes moments of the weights
- * @param task what was estimated
+ * @param batch sequences at once
+ * @param time tokens of each
  */
 public record MemoryEstimate(
-    long weightBytes, long mappedBytes, long activationBytes, long optimiserBytes, Task task) {
+    long weightBytes,
+    long mappedBytes,
+    long activationBytes,
+    long optimiserBytes,
+    int batch,
+    int time) {
   /**
    * What a model's weights take.
    *
@@ -89,29 +95,12 @@ public record MemoryEstimate(
               }
             });
     return new MemoryEstimate(
-        weights.residentBytes(), weights.mappedBytes(), activations, moments[0], task);
-  }
-
-  /**
-   * Estimates post-training of all weights with a frozen teacher and an average of the weights.
-   *
-   * @param config the model
-   * @param batch sequences at once
-   * @param time tokens of each
-   * @return the estimate
-   */
-  public static MemoryEstimate sparsify(ModelConfig config, int batch, int time) {
-    Weights weights = Weights.widened(config);
-    MemoryEstimate student =
-        of(config, weights, new Task(batch, time, Trained.ALL, MemoryPlan.KEEP_ALL));
-    MemoryEstimate teacher =
-        of(config, weights, new Task(batch, time, Trained.NOTHING, MemoryPlan.KEEP_ALL));
-    return new MemoryEstimate(
-        3 * student.weightBytes(),
-        0,
-        student.activationBytes() + teacher.activationBytes(),
-        student.optimiserBytes(),
-        student.task());
+        weights.residentBytes(),
+        weights.mappedBytes(),
+        activations,
+        moments[0],
+        task.batch(),
+        task.time());
   }
 
   /**
@@ -134,8 +123,8 @@ public record MemoryEstimate(
     return "%s of memory for windows of %d x %d tokens: weights %s, activations and gradients %s, optimiser %s%s"
         .formatted(
             mebibytes(totalBytes()),
-            task.batch(),
-            task.time(),
+            batch,
+            time,
             mebibytes(weightBytes),
             mebibytes(activationBytes),
             mebibytes(optimiserBytes),

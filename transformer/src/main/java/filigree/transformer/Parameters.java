@@ -238,7 +238,7 @@ public final class Parameters {
   }
 
   /**
-   * Copies what will change and shares the rest.
+   * Copies what will change, in the type that the model computes in, and shares the rest.
    *
    * @param memory owns the copies
    * @param which the parameters to be copied; an adapter is copied where its A is
@@ -249,11 +249,17 @@ public final class Parameters {
     byName.forEach(
         (name, param) ->
             params.put(
-                name, which.test(param) ? new Param(name, param.value().copy(memory)) : param));
+                name, which.test(param) ? new Param(name, widened(param.value(), memory)) : param));
     Map<String, Adapter> copies = new LinkedHashMap<>();
     adapters.forEach(
         (name, adapter) ->
             copies.put(name, which.test(adapter.a()) ? adapter.copy(memory) : adapter));
     return new Parameters(params, copies);
+  }
+
+  private Tensor widened(Tensor value, Memory memory) {
+    return value.dtype() == computing
+        ? value.copy(memory)
+        : Tensor.generate(memory, computing, value.shape(), value::get);
   }
 }

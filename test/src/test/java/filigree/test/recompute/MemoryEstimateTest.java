@@ -171,7 +171,11 @@ class MemoryEstimateTest {
             });
     System.out.printf("7B, a step with frozen matrices: %d MiB%n", vectors >> 20);
     assertThat(vectors).isLessThan(1L << 30);
-    MemoryEstimate train = MemoryEstimate.sparsify(config, 1, 64);
+    MemoryEstimate train =
+        MemoryEstimate.of(
+            config,
+            MemoryEstimate.Weights.widened(config),
+            new MemoryEstimate.Task(1, 64, MemoryEstimate.Trained.ALL, MemoryPlan.KEEP_BLOCKS));
     assertThat(train.totalBytes()).isGreaterThan(100L << 30);
     assertThat(train.describe()).contains("windows of 1 x 64 tokens", "optimiser");
   }

@@ -20,6 +20,7 @@ import filigree.sparsity.Constraint;
 import filigree.sparsity.GateSettings;
 import filigree.sparsity.Lora;
 import filigree.sparsity.Metrics;
+import filigree.sparsity.Objective;
 import filigree.sparsity.RunException;
 import filigree.sparsity.Sparsifier;
 import filigree.sparsity.SparsifierState;
@@ -37,6 +38,7 @@ import filigree.transformer.Batch;
 import filigree.transformer.Gates;
 import filigree.transformer.InitialWeights;
 import filigree.transformer.LearningRate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.TrainingData;
@@ -278,14 +280,12 @@ class LoraTest {
             STEPS,
             LearningRate.constant(1e-2, 5),
             new Constraint.Config(0.05, 5, 0.2, 1, 0.5, 1e-4, 1e3),
-            1,
-            0.5,
+            new Objective.Weights(1, 0.5),
             OptionalDouble.of(1),
             10,
-            3,
-            2,
-            10,
+            new Sparsifier.Measuring(3, 2, 10),
             lora,
+            MemoryPlan.KEEP_ALL,
             Sparsifier.Control.NONE,
             7);
     TrainingData validation = TinyModel.text(99, 4);

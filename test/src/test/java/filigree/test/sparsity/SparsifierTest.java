@@ -7,6 +7,7 @@ import filigree.autograd.AdamW;
 import filigree.sparsity.Constraint;
 import filigree.sparsity.GateSettings;
 import filigree.sparsity.Metrics;
+import filigree.sparsity.Objective;
 import filigree.sparsity.Sparsifier;
 import filigree.sparsity.SparsifierState;
 import filigree.tensor.Kernels;
@@ -16,6 +17,7 @@ import filigree.tensor.provider.Backend;
 import filigree.test.TinyModel;
 import filigree.transformer.Batch;
 import filigree.transformer.LearningRate;
+import filigree.transformer.MemoryPlan;
 import filigree.transformer.Parameters;
 import filigree.transformer.TrainingData;
 import filigree.transformer.Transformer;
@@ -142,14 +144,12 @@ class SparsifierTest {
         STEPS,
         LearningRate.constant(3e-3, 5),
         new Constraint.Config(0.05, 5, 0.2, 1, beta, 1e-4, 1e3),
-        1,
-        0.5,
+        new Objective.Weights(1, 0.5),
         OptionalDouble.of(1),
         10,
-        3,
-        2,
-        STATE_EVERY,
+        new Sparsifier.Measuring(3, 2, STATE_EVERY),
         Sparsifier.Trained.ALL,
+        MemoryPlan.KEEP_ALL,
         control,
         seed);
   }

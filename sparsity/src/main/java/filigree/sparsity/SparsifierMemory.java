@@ -1,0 +1,111 @@
+package filigree.sparsity;
+
+import filigree.autograd.AdamW;
+import filigree.autograd.Gradients;
+import filigree.autograd.Param;
+import filigree.autograd.Pass;
+import filigree.tensor.Kernels;
+import filigree.tensor.Shape;
+import filigree.tensor.Tensor;
+import filigree.tensor.Workspace;
+import filigree.transformer.Batch;
+import filigree.transformer.DryRun;
+import filigree.transformer.Gates;
+import filigree.transformer.MemoryEstimate;
+import filigree.transformer.MemoryPlan;
+import filigree.transformer.ModelConfig;
+import filigree.transformer.Parameters;
+import filigree.transformer.Transformer;
+
+/** How much memory post-training takes for tensors: its own step, done dry. */
+public final class SparsifierMemory {
+  /** Copies of what is trained: the student's and the average's. */
+  private static final int COPIES = 2;
+
+  private SparsifierMemory() {}
+
+  /**
+   * A step to estimate.
+   *
+   * @param batch sequences at once
+   * @param time tokens of each
+   * @param trained what is trained
+   * @param weights terms of the objective
+   * @param plan what is kept for the backward pass
+   */
+  public record Task(
+      int batch,
+      int time,
+      Sparsifier.Trainables trained,
+      Objective.Weights weights,
+      MemoryPlan plan) {}
+
+  /**
+   * Estimates.
+   *
+   * @param config the model
+   * @param frozen what the dense model's weights take, which the student shares where it does not
+   *     train
+   * @param task the step
+   * @return the estimate
+   */
+  public static MemoryEstimate of(ModelConfig config, MemoryEstimate.Weights frozen, Task task) {
+    Dry dry = new Dry(task);
+    long step = DryRun.ofStep(config, task.batch(), task.time(), dry::run);
+    return new MemoryEstimate(
+        frozen.residentBytes() + COPIES * dry.trainedBytes,
+        frozen.mappedBytes(),
+        step + dry.teacherBytes,
+        dry.momentBytes,
+        task.batch(),
+        task.time());
+  }
+
+  /** The step, and what it finds besides its own workspace. */
+  private static final class Dry {
+    private final Task task;
+    private long trainedBytes;
+    private long teacherBytes;
+    private long momentBytes;
+
+    Dry(Task task) {
+      this.task = task;
+    }
+
+    void run(Transformer dense, Batch batch, Kernels kernels, Workspace memory) {
+      try (Workspace tables = new Workspace("tables of a dry run");
+          Workspace additions = Workspace.imaginary("adapters of a dry run");
+          Workspace teacherMemory = Workspace.imaginary("teacher of a dry run")) {
+        Parameters own = dense.parameters();
+        Parameters changed =
+            switch (task.trained()) {
+              case Sparsifier.Trained all -> own;
+              case Lora lora -> own.with(lora.vacant(dense, additions));
+            };
+        for (Param param : changed.everything()) {
+          trainedBytes += task.trained().includes(param) ? param.value().byteSize() : 0;
+        }
+        Transformer student = new Transformer(dense.config(), changed, tables);
+        Tensor share = memory.allocate(batch.targets().shape(), own.computing());
+        Objective objective = new Objective(dense, student, task.weights(), task.plan());
+        try (Pass frozen = Pass.inference(kernels, teacherMemory);
+            Pass pass = Pass.recording(kernels, memory).training(task.trained()::includes)) {
+          Objective.Values values =
+              objective.forward(
+                  frozen,
+                  pass,
+                  new Objective.Weighted(batch, share.reshape(Shape.of(share.size()))),
+                  new Gates.Sampled(0, 0, 0),
+                  1);
+          Gradients gradients = pass.backward(values.total());
+          momentBytes =
+              DryRun.reservedBytes(
+                  (idle, state) ->
+                      new AdamW(AdamW.Config.DEFAULT, param -> false, idle, state)
+                          .update(gradients, 0, 0));
+        }
+        teacherBytes = teacherMemory.reservedBytes();
+      }
+    }
+  }
+}
