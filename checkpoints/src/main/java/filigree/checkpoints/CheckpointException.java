@@ -7,6 +7,9 @@ package filigree.checkpoints;
 public final class CheckpointException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
+  /** A hostile file says how long a name in it is; a person reads no more than this. */
+  private static final int LONGEST = 2000;
+
   /**
    * Creates the exception.
    *
@@ -14,7 +17,7 @@ public final class CheckpointException extends RuntimeException {
    *     what to try
    */
   public CheckpointException(String message) {
-    super(message);
+    super(readable(message));
   }
 
   /**
@@ -25,6 +28,18 @@ public final class CheckpointException extends RuntimeException {
    * @param cause what made it fail
    */
   public CheckpointException(String message, Throwable cause) {
-    super(message, cause);
+    super(readable(message), cause);
+  }
+
+  private static String readable(String message) {
+    if (message.length() <= LONGEST) {
+      return message;
+    }
+    int half = LONGEST / 2;
+    return "%s ... (%d characters left out) ... %s"
+        .formatted(
+            message.substring(0, half),
+            message.length() - LONGEST,
+            message.substring(message.length() - half));
   }
 }
