@@ -365,13 +365,13 @@ public final class Pass implements AutoCloseable {
   /**
    * Says that of what was computed since a moment only some values will be asked for again. The
    * others are given back at once, except for those that a rule will read, which the backward pass
-   * gives back. Where a tap looks nothing is: it may have kept any value.
+   * gives back. Where a tap {@linkplain Tap.Holding#KEEPS keeps} what it sees nothing is.
    *
    * @param since the moment
    * @param kept values that live on
    */
   public void keepOnly(Mark since, Collection<Var> kept) {
-    if (tap.isPresent()) {
+    if (tap.isPresent() && tap.get().holding() == Tap.Holding.KEEPS) {
       return;
     }
     Set<Var> alive = new HashSet<>(kept);

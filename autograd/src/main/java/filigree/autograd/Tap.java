@@ -6,6 +6,23 @@ package filigree.autograd;
  * anything else.
  */
 public interface Tap {
+  /** What a tap does with the values that it has seen, and so how long they must live. */
+  enum Holding {
+    /** It may ask for them again: all values of the pass live until its end. */
+    KEEPS,
+    /** It copies what it needs while it sees it: values may go when the model is done with them. */
+    COPIES
+  }
+
+  /**
+   * Tells what this tap does with values that it has seen.
+   *
+   * @return what it does
+   */
+  default Holding holding() {
+    return Holding.KEEPS;
+  }
+
   /**
    * Tells whether this tap looks at a site; asking for a value that fused kernels never make, such
    * as an attention pattern, makes the model compute it.

@@ -287,6 +287,33 @@ class PassTest {
     }
   }
 
+  @Test
+  void aTapThatCopiesHoldsNothing() {
+    Tap copying =
+        new Tap() {
+          @Override
+          public Holding holding() {
+            return Holding.COPIES;
+          }
+
+          @Override
+          public boolean wants(Site site) {
+            return true;
+          }
+
+          @Override
+          public Var see(Pass pass, Site site, Var value) {
+            return value;
+          }
+        };
+    try (Pass pass = Pass.inference(kernels, scratch).with(copying)) {
+      Pass.Mark start = pass.mark();
+      Var x = pass.at(SITE, pass.apply(SQUARE, pass.constant(vector(3))));
+      pass.keepOnly(start, List.of(pass.apply(SQUARE, x)));
+      assertThatThrownBy(x::value).hasMessageContaining("name it in keepOnly");
+    }
+  }
+
   /** Such as an operation of another module would be. */
   private record Undeclared() implements CustomOp {
     @Override

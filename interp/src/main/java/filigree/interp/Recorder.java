@@ -31,6 +31,11 @@ public final class Recorder implements Tap {
   }
 
   @Override
+  public Holding holding() {
+    return Holding.COPIES;
+  }
+
+  @Override
   public boolean wants(Site site) {
     return wanted.contains(site);
   }
