@@ -13,8 +13,9 @@ import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
 
 /**
- * The default provider: float32 on the processor. Matrix products come from ND4J's OpenBLAS; all
- * else is loops over rows in the Vector API, or plain Java without it, on a fixed pool of threads.
+ * The default provider: float32 on the processor. Matrix products come from own panels ({@link
+ * PackedProduct}) or ND4J's OpenBLAS, see {@link Gemm}; all else is loops over rows in the Vector
+ * API, or plain Java without it, on a fixed pool of threads.
  *
  * <p>Results do not depend on scheduling: the same inputs and the same number of threads give the
  * same bits. ND4J itself is not started.
