@@ -10,9 +10,7 @@ import filigree.tensor.Arithmetic;
 import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Philox;
-import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
-import filigree.tensor.Transpose;
 import filigree.tensor.Workspace;
 import filigree.tensor.provider.Backend;
 import filigree.transformer.Batch;
@@ -137,7 +135,7 @@ public final class StepBenchmark {
           mode.name().toLowerCase(Locale.ROOT),
           arguments.number("threads", processors()),
           firstMillis,
-          median(millis),
+          GemmRate.median(millis),
           millis[0],
           millis[steps - 1],
           statusMib("VmHWM"),
@@ -271,55 +269,25 @@ public final class StepBenchmark {
    * engine over this BLAS can be faster.
    */
   private static String gemm(Kernels kernels, Arguments arguments) {
-    int size = 1024;
-    int repeats = arguments.number("steps", 30);
-    try (Workspace memory = new Workspace("gemm")) {
-      Shape shape = Shape.of(size, size);
-      Tensor a = memory.allocate(shape, DType.F32);
-      Tensor b = memory.allocate(shape, DType.F32);
-      Tensor c = memory.allocate(shape, DType.F32);
-      kernels.fill(a, 0.5);
-      kernels.fill(b, 0.25);
-      double[] seconds = new double[repeats];
-      for (int i = -5; i < repeats; i++) {
-        long began = System.nanoTime();
-        kernels.matmul(1, a, Transpose.NO, b, Transpose.NO, 0, c);
-        if (i >= 0) {
-          seconds[i] = (System.nanoTime() - began) / 1e9;
-        }
-      }
-      double last = c.get(c.size() - 1);
-      if (last != 0.125 * size) {
-        throw new IllegalStateException(
-            "gemm: found %s, expected %s".formatted(last, 0.125 * size));
-      }
-      Arrays.sort(seconds);
-      double rate = 2.0 * size * size * size / median(seconds);
-      double best = 2.0 * size * size * size / seconds[0];
-      StringBuilder floors = new StringBuilder();
-      for (Step step : Step.values()) {
-        floors.append(
-            String.format(
-                Locale.ROOT,
-                "%s\"%s\":%.2f",
-                floors.isEmpty() ? "" : ",",
-                step.label(),
-                2e3 * step.multiplyAdds() / rate));
-      }
-      return String.format(
-          Locale.ROOT,
-          "{\"engine\":\"gemm\",\"threads\":%d,\"gflops\":%.1f,\"best_gflops\":%.1f,"
-              + "\"floor_ms\":{%s}}",
-          arguments.number("threads", processors()),
-          rate / 1e9,
-          best / 1e9,
-          floors);
+    GemmRate rate = GemmRate.measure(kernels, arguments.number("steps", 30));
+    StringBuilder floors = new StringBuilder();
+    for (Step step : Step.values()) {
+      floors.append(
+          String.format(
+              Locale.ROOT,
+              "%s\"%s\":%.2f",
+              floors.isEmpty() ? "" : ",",
+              step.label(),
+              2e3 * step.multiplyAdds() / rate.flops()));
     }
-  }
-
-  private static double median(double[] sorted) {
-    int half = sorted.length / 2;
-    return sorted.length % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+    return String.format(
+        Locale.ROOT,
+        "{\"engine\":\"gemm\",\"threads\":%d,\"gflops\":%.1f,\"best_gflops\":%.1f,"
+            + "\"floor_ms\":{%s}}",
+        arguments.number("threads", processors()),
+        rate.flops() / 1e9,
+        rate.bestFlops() / 1e9,
+        floors);
   }
 
   /**
