@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -36,6 +37,13 @@ final class Html {
     } catch (IOException e) {
       throw new UncheckedIOException("the resource " + name + " cannot be read", e);
     }
+  }
+
+  /** Resources as one script, so that what one declares the others see and the page does not. */
+  static String script(String... names) {
+    return Arrays.stream(names)
+        .map(Html::resource)
+        .collect(Collectors.joining("\n", "'use strict';\n(() => {\n", "})();\n"));
   }
 
   /**

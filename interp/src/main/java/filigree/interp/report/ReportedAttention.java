@@ -3,8 +3,6 @@ package filigree.interp.report;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Base64;
@@ -40,8 +38,6 @@ record ReportedAttention(
 
   /** Rows of a pattern sum to 1; half-precision models miss it by less than this. */
   private static final double WEIGHT_SLACK = 1e-2;
-
-  private static final int WEIGHT_SCALE = 65_535;
 
   /**
    * One prompt, with patterns packed for the page.
@@ -167,12 +163,10 @@ record ReportedAttention(
 
     private String weights(String at, double[][][][] pattern, int tokens) {
       checkShape(at, pattern, tokens);
-      weights += (long) layers * heads * triangle(tokens);
+      weights += (long) layers * heads * PatternPacking.triangle(tokens);
       if (weights > WEIGHT_LIMIT) {
         throw bad(at, "more than 20 million weights", "fewer or shorter prompts");
       }
-      ByteBuffer packed =
-          ByteBuffer.allocate(2 * layers * heads * triangle(tokens)).order(ByteOrder.LITTLE_ENDIAN);
       for (int layer = 0; layer < layers; layer++) {
         for (int head = 0; head < heads; head++) {
           for (int query = 0; query < tokens; query++) {
@@ -193,19 +187,16 @@ record ReportedAttention(
                     Double.toString(weight),
                     key > query ? "0, as the key comes after the query" : "a share from 0 to 1");
               }
-              if (key <= query) {
-                packed.putShort((short) Math.round(Math.min(weight, 1) * WEIGHT_SCALE));
-              }
             }
           }
         }
       }
-      return Base64.getEncoder().encodeToString(packed.array());
+      return PatternPacking.pack(pattern, tokens);
     }
 
     private String gates(String at, double[][][][] open, int tokens) {
       checkShape(at, open, tokens);
-      byte[] bits = new byte[(layers * heads * triangle(tokens) + 7) / 8];
+      byte[] bits = new byte[(layers * heads * PatternPacking.triangle(tokens) + 7) / 8];
       for (int layer = 0; layer < layers; layer++) {
         for (int head = 0; head < heads; head++) {
           for (int query = 0; query < tokens; query++) {
@@ -218,7 +209,10 @@ record ReportedAttention(
               if (!(key >= 0 && key <= query && key == Math.rint(key))) {
                 throw bad(where, Double.toString(key), "indices of keys from 0 to " + query);
               }
-              int bit = (layer * heads + head) * triangle(tokens) + triangle(query) + (int) key;
+              int bit =
+                  (layer * heads + head) * PatternPacking.triangle(tokens)
+                      + PatternPacking.triangle(query)
+                      + (int) key;
               bits[bit / 8] |= (byte) (1 << bit % 8);
             }
           }
@@ -268,11 +262,6 @@ record ReportedAttention(
           }
         }
       }
-    }
-
-    /** Causal pairs of a sequence: also the place of a query's row in its triangle. */
-    private static int triangle(int tokens) {
-      return tokens * (tokens + 1) / 2;
     }
 
     private static String indices(int layer, int head, int query) {

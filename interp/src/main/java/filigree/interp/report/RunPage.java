@@ -1,12 +1,7 @@
 package filigree.interp.report;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.io.IOException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.AtomicMoveNotSupportedException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -59,7 +54,7 @@ public final class RunPage {
       throw new ReportException(
           "report: found no run folder, expected at least one; give the --out folder of a run.");
     }
-    writeWhole(html(runFolders.stream().map(ReportedRun::read).toList()), page);
+    PageFile.write(html(runFolders.stream().map(ReportedRun::read).toList()), page);
   }
 
   private static String html(List<ReportedRun> runs) {
@@ -85,7 +80,7 @@ public final class RunPage {
             .mapToObj(index -> section(index, runs.get(index), single))
             .collect(Collectors.joining("\n")));
     places.put("style", Html.resource("page.css"));
-    places.put("script", Html.resource("page.js"));
+    places.put("script", Html.script("shared.js", "page.js"));
     places.put("data", Json.forScript(PageData.of(runs)));
     return Html.fill(Html.resource("page.html"), places);
   }
@@ -152,28 +147,5 @@ public final class RunPage {
       return Numbers.exact(value.doubleValue());
     }
     return value.isTextual() ? value.textValue() : value.toString();
-  }
-
-  private static void writeWhole(String html, Path page) {
-    Path target = page.toAbsolutePath();
-    Path temporary = target.resolveSibling(target.getFileName() + ".part");
-    try {
-      try {
-        Files.writeString(temporary, html, StandardCharsets.UTF_8);
-        rename(temporary, target);
-      } finally {
-        Files.deleteIfExists(temporary);
-      }
-    } catch (IOException e) {
-      throw ReportException.notWritten(page, e);
-    }
-  }
-
-  private static void rename(Path from, Path to) throws IOException {
-    try {
-      Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
-    } catch (AtomicMoveNotSupportedException e) {
-      Files.move(from, to, StandardCopyOption.REPLACE_EXISTING);
-    }
   }
 }
