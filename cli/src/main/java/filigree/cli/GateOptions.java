@@ -22,6 +22,11 @@ final class GateOptions {
       description = "Added to scores to make gate logits (default: what the config says, or 0).")
   private Double bias;
 
+  /** Whether the command line chooses gates. */
+  boolean isGiven() {
+    return mode != null || bias != null;
+  }
+
   GateSettings settings(Optional<? extends JsonNode> inConfig) {
     GateSettings settings = inConfig.map(GateSettings::fromJson).orElse(GateSettings.NONE);
     if (bias != null && !Double.isFinite(bias)) {

@@ -123,6 +123,18 @@ class CommandLineTest {
   }
 
   @Test
+  void evalKeepsEdgesByRule() throws IOException {
+    JsonNode json =
+        run("eval", model, "--data", text, "--mask", "window:2", "--limit", 2, "--json").json();
+    assertThat(json.path("gates").asText()).isEqualTo("mask");
+    assertThat(json.path("mask").asText()).isEqualTo("window:2");
+    assertThat(json.path("edges_per_query").asDouble()).isBetween(2.0, 3.0);
+    run("eval", model, "--data", text, "--mask", "bottom:2").isRefused("bottom:2", "topk:K");
+    run("eval", model, "--data", text, "--mask", "topk:2", "--gates", "hard")
+        .isRefused("--mask", "--gates");
+  }
+
+  @Test
   void runFolderStandsForItsModel() throws IOException {
     JsonNode inside = run("inspect", model, "--json").json();
     assertThat(run("inspect", model.getParent(), "--json").json()).isEqualTo(inside);

@@ -138,10 +138,46 @@ public record Evaluation(
    * @throws ModelException where no token is scored
    */
   public static Evaluation of(Transformer model, List<Batch.Maker> batches, Gates gates, Run run) {
+    return of(model, batches, gates, (pass, first) -> pass, run);
+  }
+
+  /**
+   * Somebody who looks at the passes of a measurement, and may change what they compute.
+   *
+   * @see Pass#with
+   */
+  @FunctionalInterface
+  public interface Observer {
+    /**
+     * Enters a pass.
+     *
+     * @param pass the pass of one batch
+     * @param firstSequence how many sequences the batches before it held
+     * @return the pass to be used
+     */
+    Pass enter(Pass pass, long firstSequence);
+  }
+
+  /**
+   * Measures a model while somebody looks.
+   *
+   * @param model the model
+   * @param batches the text, such as {@link Windows#batches}
+   * @param gates how attention is gated
+   * @param observer who looks
+   * @param run kernels, memory and who is told the scored tokens so far
+   * @return the measures
+   * @throws ModelException where no token is scored
+   */
+  public static Evaluation of(
+      Transformer model, List<Batch.Maker> batches, Gates gates, Observer observer, Run run) {
     Counter counter = new Counter(model.config());
+    long sequences = 0;
     for (Batch.Maker maker : batches) {
-      try (Pass pass = Pass.inference(run.kernels(), run.workspace())) {
+      try (Pass started = Pass.inference(run.kernels(), run.workspace())) {
+        Pass pass = observer.enter(started, sequences);
         Batch batch = maker.make(run.workspace());
+        sequences += batch.ids().shape().dim(0);
         Transformer.Scored output = model.score(pass, batch, gates, MemoryPlan.KEEP_BLOCKS);
         counter.addLosses(output.losses().value(), batch.scored());
         counter.addEdges(output, batch.ids().shape().dim(0), batch.ids().shape().dim(1));
