@@ -7,11 +7,16 @@ import filigree.sparsity.EdgeMask;
 import filigree.sparsity.GateSettings;
 import filigree.tensor.Kernels;
 import filigree.tensor.Workspace;
+import filigree.transformer.Agreement;
+import filigree.transformer.Batch;
 import filigree.transformer.Evaluation;
 import filigree.transformer.MemoryEstimate;
 import filigree.transformer.MemoryPlan;
+import filigree.transformer.ModelConfig;
+import filigree.transformer.Transformer;
 import filigree.transformer.Windows;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -29,6 +34,14 @@ import picocli.CommandLine.Parameters;
         "Measures nats per token and open edges: each document on its own, cut into consecutive"
             + " windows, the first token of a window not scored.")
 final class EvalCommand implements Callable<Integer> {
+  /** How much is measured. */
+  private enum Measures {
+    /** What one run over the text gives. */
+    BASIC,
+    /** The loss with sampled gates too, in a run of its own. */
+    ALL
+  }
+
   /** Tokens in one run: enough for the kernels' threads, little enough to stay in the cache. */
   private static final int BATCH_TOKENS = 2048;
 
@@ -37,6 +50,9 @@ final class EvalCommand implements Callable<Integer> {
 
   /** Such tables of a layer, from products to kept weights, while a tap looks. */
   private static final int TABLES = 10;
+
+  /** Logits of one run of a comparison, where one sequence allows. */
+  private static final long LOGITS = 1 << 24;
 
   /** A mask's gate logits are infinite, whatever their bias. */
   private static final GateSettings MASKED = new GateSettings(GateSettings.Mode.HARD, 0);
@@ -57,6 +73,15 @@ final class EvalCommand implements Callable<Integer> {
   @Option(names = "--context", paramLabel = "N", description = "Tokens per window.")
   private Integer context;
 
+  @Option(
+      names = "--contexts",
+      split = ",",
+      paramLabel = "N",
+      description =
+          "Measure with windows of each of these lengths too; with rotary positions also longer"
+              + " than the model's context.")
+  private List<Integer> contexts = List.of();
+
   @Option(names = "--limit", paramLabel = "DOCS", description = "Only the first documents.")
   private Long limit;
 
@@ -68,10 +93,32 @@ final class EvalCommand implements Callable<Integer> {
               + " and the first token, or random:K keys drawn at random.")
   private String mask;
 
+  @Option(
+      names = "--measures",
+      defaultValue = "basic",
+      paramLabel = "WHICH",
+      description =
+          "all: for hard gates also the loss with sampled gates, which takes twice the time"
+              + " (default: ${DEFAULT-VALUE}).")
+  private Measures measures;
+
+  @Option(
+      names = "--reference",
+      paramLabel = "MODEL",
+      description =
+          "Compare predictions with those of this model, such as the dense one: divergence from it"
+              + " and agreement on the likeliest token.")
+  private Path referenceFolder;
+
   @Override
   public Integer call() {
     if (limit != null && limit < 1) {
       throw new UsageException("--limit is " + limit + ", expected 1 or more");
+    }
+    for (int length : contexts) {
+      if (length < 2) {
+        throw new UsageException("--contexts has %d, expected 2 or more of each".formatted(length));
+      }
     }
     Optional<EdgeMask> rule = Optional.ofNullable(mask).map(EdgeMask::parse);
     if (rule.isPresent() && gateOptions.isGiven()) {
@@ -79,75 +126,182 @@ final class EvalCommand implements Callable<Integer> {
           "--mask says which edges are open, and so do --gates and --gate-bias; leave one out");
     }
     Corpus corpus = Corpus.of(data);
-    try (LoadedModel model = LoadedModel.open(folder, common);
-        Kernels kernels = common.open();
-        Workspace workspace = new Workspace("evaluation", common.memoryBytes())) {
-      int tokens = model.context(context);
-      GateSettings settings = rule.isPresent() ? MASKED : gateOptions.settings(model.gates());
-      int batch = rule.isPresent() ? maskedBatchSize(model, tokens) : batchSize(tokens);
+    try (LoadedModel model = LoadedModel.open(folder, common)) {
       List<int[]> documents =
           model.encode(limit == null ? corpus.documents() : corpus.documents(limit));
-      Windows windows = Windows.cut(documents, tokens);
-      common.requireFits("eval", estimate(model, windows, batch));
-      if (rule.isPresent()) {
-        long bytes = maskedBytes(model, batch, tokens);
-        common.requireFits(
-            "the attention tables of --mask need %.1f MiB of memory"
-                .formatted(CommonOptions.mebibytes(bytes)),
-            bytes);
-      }
-      Evaluation result;
-      try (Progress progress = new Progress("eval", windows.scored(), common.err())) {
-        result =
-            Evaluation.of(
-                model.transformer(),
-                windows.batches(batch),
-                settings.gates(common.seed()),
-                (pass, first) ->
-                    rule.map(
-                            kept ->
-                                pass.with(
-                                    kept.tap(model.checkpoint().config(), common.seed(), first)))
-                        .orElse(pass),
-                new Evaluation.Run(kernels, workspace, done -> progress.to(done, "")));
-      }
-      ObjectNode json = json(result, common.object());
-      json.put("documents", documents.size());
-      json.put("context", tokens);
-      json.put(
-          "gates", rule.isPresent() ? "mask" : settings.mode().name().toLowerCase(Locale.ROOT));
-      if (rule.isPresent()) {
-        json.put("mask", mask);
+      if (referenceFolder == null) {
+        measure(new Measured(model, documents, rule, Optional.empty()));
       } else {
-        json.put("gate_bias", settings.bias());
+        try (LoadedModel reference = LoadedModel.open(referenceFolder, common)) {
+          measure(new Measured(model, documents, rule, Optional.of(reference)));
+        }
       }
-      common.print(json);
     }
     return Main.DONE;
   }
 
-  private static long tableEntries(LoadedModel model, int tokens) {
-    return (long) tokens * tokens * model.checkpoint().config().attention().heads();
+  /** What is measured, on what and beside what. */
+  private record Measured(
+      LoadedModel model,
+      List<int[]> documents,
+      Optional<EdgeMask> rule,
+      Optional<LoadedModel> reference) {}
+
+  private void measure(Measured measured) {
+    LoadedModel model = measured.model();
+    try (Kernels kernels = common.open();
+        Workspace workspace = new Workspace("evaluation", common.memoryBytes())) {
+      int tokens = model.context(context);
+      GateSettings settings =
+          measured.rule().isPresent() ? MASKED : gateOptions.settings(model.gates());
+      ObjectNode json = at(tokens, settings, measured, kernels, workspace);
+      json.put("documents", measured.documents().size());
+      json.put("context", tokens);
+      if (measured.rule().isPresent()) {
+        json.put("gates", "mask");
+        json.put("mask", mask);
+      } else {
+        json.put("gates", settings.mode().name().toLowerCase(Locale.ROOT));
+        json.put("gate_bias", settings.bias());
+      }
+      if (!contexts.isEmpty()) {
+        ArrayNode table = common.object().arrayNode();
+        for (int length : contexts) {
+          ObjectNode row = common.object();
+          row.put("context", length);
+          table.add(row.setAll(at(length, settings, measured, kernels, workspace)));
+        }
+        json.set("by_context", table);
+      }
+      common.print(json);
+      if (!common.isJson()) {
+        printByContext(json);
+      }
+    }
   }
 
-  private static int maskedBatchSize(LoadedModel model, int tokens) {
-    return (int)
-        Math.clamp(TABLE_ENTRIES / tableEntries(model, tokens), 1, (long) batchSize(tokens));
+  private void printByContext(ObjectNode json) {
+    for (var row : json.path("by_context")) {
+      common
+          .out()
+          .printf(
+              "context %-6d       ce %.4f, density %.5f, edges_per_query %.3f%n",
+              row.path("context").asInt(),
+              row.path("ce").asDouble(),
+              row.path("density").asDouble(),
+              row.path("edges_per_query").asDouble());
+    }
+    common.out().flush();
   }
 
-  private static long maskedBytes(LoadedModel model, int batch, int tokens) {
-    return tableEntries(model, tokens)
-        * batch
-        * model.checkpoint().config().sizes().layers()
-        * TABLES
-        * Float.BYTES;
+  /** All measures with windows of one length. */
+  private ObjectNode at(
+      int tokens, GateSettings settings, Measured measured, Kernels kernels, Workspace workspace) {
+    Transformer model = measured.model().reaching(tokens);
+    Windows windows = Windows.cut(measured.documents(), tokens);
+    int batch =
+        measured.rule().isPresent() ? maskedBatchSize(model.config(), tokens) : batchSize(tokens);
+    common.requireFits("eval", estimate(measured.model(), model.config(), windows, batch));
+    if (measured.rule().isPresent()) {
+      long bytes = maskedBytes(model.config(), batch, tokens);
+      common.requireFits(
+          "the attention tables of --mask need %.1f MiB of memory"
+              .formatted(CommonOptions.mebibytes(bytes)),
+          bytes);
+    }
+    Evaluation.Subject subject =
+        new Evaluation.Subject(
+            model,
+            settings.gates(common.seed()),
+            (pass, first) ->
+                measured
+                    .rule()
+                    .map(kept -> pass.with(kept.tap(model.config(), common.seed(), first)))
+                    .orElse(pass));
+    ObjectNode json =
+        json(run("eval", subject, windows, batch, kernels, workspace), common.object());
+    if (measures == Measures.ALL
+        && measured.rule().isEmpty()
+        && settings.mode() == GateSettings.Mode.HARD) {
+      GateSettings noisy = new GateSettings(GateSettings.Mode.SAMPLED, settings.bias());
+      Evaluation.Subject sampled = new Evaluation.Subject(model, noisy.gates(common.seed()));
+      json.put(
+          "sampled_ce", run("sampled gates", sampled, windows, batch, kernels, workspace).ce());
+    }
+    if (measured.reference().isPresent()) {
+      LoadedModel reference = measured.reference().get();
+      requireSameText(reference, measured);
+      addAgreement(
+          new Evaluation.Subject(
+              reference.reaching(tokens),
+              GateOptions.ofConfig(reference.gates()).gates(common.seed())),
+          subject,
+          windows.batches(Math.min(batch, comparedBatchSize(model.config(), tokens))),
+          new Evaluation.Run(kernels, workspace, done -> {}),
+          json);
+    }
+    return json;
   }
 
-  private static MemoryEstimate estimate(LoadedModel model, Windows windows, int batch) {
+  private Evaluation run(
+      String task,
+      Evaluation.Subject subject,
+      Windows windows,
+      int batch,
+      Kernels kernels,
+      Workspace workspace) {
+    try (Progress progress = new Progress(task, windows.scored(), common.err())) {
+      return Evaluation.of(
+          subject,
+          windows.batches(batch),
+          new Evaluation.Run(kernels, workspace, done -> progress.to(done, "")));
+    }
+  }
+
+  private void requireSameText(LoadedModel reference, Measured measured) {
+    int[] ours = measured.documents().getFirst();
+    int[] theirs = reference.encode(List.of(Corpus.of(data).documents(1).getFirst())).getFirst();
+    if (!Arrays.equals(ours, theirs)) {
+      throw new UsageException(
+          "--reference %s splits the text into other tokens than %s; compare models of one tokenizer"
+              .formatted(referenceFolder, folder));
+    }
+  }
+
+  /** Adds divergence and agreement to measures. */
+  static void addAgreement(
+      Evaluation.Subject reference,
+      Evaluation.Subject subject,
+      List<Batch.Maker> batches,
+      Evaluation.Run run,
+      ObjectNode json) {
+    Agreement agreement = Agreement.of(reference, subject, batches, run);
+    json.put("kl", agreement.divergence());
+    json.put("top1_agreement", agreement.top1());
+  }
+
+  private static int comparedBatchSize(ModelConfig config, int tokens) {
+    return Math.clamp(LOGITS / ((long) tokens * config.sizes().vocabulary()), 1, BATCH_TOKENS);
+  }
+
+  private static long tableEntries(ModelConfig config, int tokens) {
+    return (long) tokens * tokens * config.attention().heads();
+  }
+
+  private static int maskedBatchSize(ModelConfig config, int tokens) {
+    return Math.clamp(TABLE_ENTRIES / tableEntries(config, tokens), 1, batchSize(tokens));
+  }
+
+  private static long maskedBytes(ModelConfig config, int batch, int tokens) {
+    return tableEntries(config, tokens) * batch * config.sizes().layers() * TABLES * Float.BYTES;
+  }
+
+  private static MemoryEstimate estimate(
+      LoadedModel model, ModelConfig config, Windows windows, int batch) {
     int longest = windows.all().stream().mapToInt(window -> window.length).max().orElse(1);
     int most = Math.clamp(windows.all().size(), 1, batch);
     return MemoryEstimate.of(
-        model.checkpoint().config(),
+        config,
         model.checkpoint().frozenBytes(),
         new MemoryEstimate.Task(
             most, longest, MemoryEstimate.Trained.NOTHING, MemoryPlan.KEEP_BLOCKS));
@@ -165,6 +319,7 @@ final class EvalCommand implements Callable<Integer> {
     json.put("expected_density", result.expectedDensity());
     json.put("edges_per_query", result.edgesPerQuery());
     json.put("empty_rows", result.emptyRows());
+    json.put("dead_heads", result.deadHeads());
     json.put("first_share", result.firstShare());
     json.put("diagonal_share", result.diagonalShare());
     ArrayNode layers = json.putArray("edges_per_query_by_head");

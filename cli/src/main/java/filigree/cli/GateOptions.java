@@ -27,8 +27,13 @@ final class GateOptions {
     return mode != null || bias != null;
   }
 
+  /** The gates that a model asks for itself. */
+  static GateSettings ofConfig(Optional<? extends JsonNode> inConfig) {
+    return inConfig.map(GateSettings::fromJson).orElse(GateSettings.NONE);
+  }
+
   GateSettings settings(Optional<? extends JsonNode> inConfig) {
-    GateSettings settings = inConfig.map(GateSettings::fromJson).orElse(GateSettings.NONE);
+    GateSettings settings = ofConfig(inConfig);
     if (bias != null && !Double.isFinite(bias)) {
       throw new UsageException("--gate-bias is " + bias + ", expected a finite number");
     }

@@ -6,6 +6,7 @@ import filigree.checkpoints.PeftAdapter;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.RunFolder;
 import filigree.tensor.Workspace;
+import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.Transformer;
 import java.nio.file.Files;
@@ -106,6 +107,23 @@ final class LoadedModel implements AutoCloseable {
           "--context is %d, expected from 2 to the model's context of %d".formatted(asked, own));
     }
     return asked;
+  }
+
+  /**
+   * The model for windows of some length: itself, or where that is beyond its context and positions
+   * are rotary, the same weights with longer tables.
+   */
+  Transformer reaching(int tokens) {
+    ModelConfig config = transformer.config();
+    if (tokens <= config.sizes().context()) {
+      return transformer;
+    }
+    if (config.positions() instanceof ModelConfig.Positions.Learned) {
+      throw new UsageException(
+          "--contexts has %d, but this model has learned only %d positions; leave out what is longer"
+              .formatted(tokens, config.sizes().context()));
+    }
+    return new Transformer(config.withContext(tokens), transformer.parameters(), weights);
   }
 
   /** Token ids of texts, each within the model's vocabulary. */

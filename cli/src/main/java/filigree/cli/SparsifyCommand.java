@@ -1,11 +1,13 @@
 package filigree.cli;
 
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.autograd.AdamW;
 import filigree.checkpoints.Corpus;
 import filigree.checkpoints.Safetensors;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.Constraint;
+import filigree.sparsity.GateSettings;
 import filigree.sparsity.Lora;
 import filigree.sparsity.Objective;
 import filigree.sparsity.RunFolder;
@@ -21,7 +23,7 @@ import filigree.transformer.Gates;
 import filigree.transformer.LearningRate;
 import filigree.transformer.MemoryEstimate;
 import filigree.transformer.MemoryPlan;
-import filigree.transformer.Transformer;
+import filigree.transformer.ModelConfig;
 import filigree.transformer.WindowSampler;
 import filigree.transformer.Windows;
 import java.nio.file.Files;
@@ -225,13 +227,13 @@ final class SparsifyCommand implements Callable<Integer> {
       int tokens = model.context(context);
       Sparsifier.Settings settings = asked.with(plan(model, asked, tokens));
       List<int[]> documents = model.encode(Corpus.of(data).documents());
-      List<int[]> held = heldOut(model, documents, tokens);
+      List<int[]> heldDocuments = heldOut(model, documents, tokens);
       WindowSampler sampler = new WindowSampler(documents, tokens, batchSize, common.seed());
-      Windows validation = Windows.cut(held, tokens);
-      List<Batch.Maker> batches = validation.batches(Math.max(1, PROBE_TOKENS / tokens));
+      Held held = new Held(heldDocuments, Windows.cut(heldDocuments, tokens), tokens);
+      List<Batch.Maker> batches = held.windows().batches(Math.max(1, PROBE_TOKENS / tokens));
       try (Sparsifier sparsifier =
           new Sparsifier(model.transformer(), batches, settings, AdamW.Config.DEFAULT, kernels)) {
-        run(model, kernels, sampler, validation, batches, sparsifier);
+        run(model, kernels, sampler, held, batches, sparsifier);
       }
     }
     return Main.DONE;
@@ -241,14 +243,17 @@ final class SparsifyCommand implements Callable<Integer> {
       LoadedModel model,
       Kernels kernels,
       WindowSampler sampler,
-      Windows validation,
+      Held held,
       List<Batch.Maker> batches,
       Sparsifier sparsifier) {
     common
         .err()
         .printf(
             "held-out text: %d tokens, dense loss %.4f nats, tau %.4f; gate bias %s%n",
-            validation.scored(), sparsifier.denseCe(), sparsifier.tau(), sparsifier.gates().bias());
+            held.windows().scored(),
+            sparsifier.denseCe(),
+            sparsifier.tau(),
+            sparsifier.gates().bias());
     ObjectNode description = RunDescription.of(spec, common, kernels);
     ObjectNode files = description.putObject("data");
     RunDescription.addFile(files, "train", data);
@@ -277,8 +282,8 @@ final class SparsifyCommand implements Callable<Integer> {
           new SparsifyRun(
               run, model.checkpoint().configJson(), Optional.of(source), progress, common);
       result = sparsifier.run(sampler, listener);
-      attention(model, kernels, batches, validation, result, run);
       ObjectNode json = json(result, run);
+      atTheEnd(new Ended(model, kernels, batches, held, result), run, json);
       description.set("result", json.deepCopy());
       run.describe(description);
       SparsifyRun.forget(out);
@@ -408,41 +413,94 @@ final class SparsifyCommand implements Callable<Integer> {
     throw new UsageException("--gate-bias is '" + gateBias + "', expected a number or auto");
   }
 
-  /** Attention of both models on the beginnings of a few held-out windows, for the page. */
-  private void attention(
+  /** The held-out text and the windows that it is cut into. */
+  private record Held(List<int[]> documents, Windows windows, int tokens) {}
+
+  /** A run whose best model is measured once more. */
+  private record Ended(
       LoadedModel model,
       Kernels kernels,
       List<Batch.Maker> batches,
-      Windows validation,
-      Sparsifier.Result result,
-      RunFolder run) {
+      Held held,
+      Sparsifier.Result result) {}
+
+  /** Attention of both models for the page, and the measures that training does not need. */
+  private void atTheEnd(Ended ended, RunFolder run, ObjectNode json) {
+    Sparsifier.Result result = ended.result();
     try (LoadedModel best = LoadedModel.open(run.model(), common);
         Workspace scratch = new Workspace("evaluation")) {
-      Transformer sparse = best.transformer();
       Gates gates = result.gates().gates(common.seed());
-      AttentionFile file = new AttentionFile(kernels, model.transformer(), sparse, gates);
-      Optional<Tokenizer> tokenizer = model.checkpoint().tokenizer();
-      int shown = 0;
-      for (int[] window : validation.all()) {
-        if (shown < SHOWN_SEQUENCES && window.length >= SHOWN_TOKENS) {
-          int[] ids = Arrays.copyOf(window, SHOWN_TOKENS);
-          String[] labels =
-              Arrays.stream(ids)
-                  .mapToObj(
-                      id -> tokenizer.map(t -> t.piece(id)).orElseGet(() -> Integer.toString(id)))
-                  .toArray(String[]::new);
-          shown++;
-          file.add("held-out text " + shown, ids, labels, Optional.empty());
-        }
-      }
-      Evaluation.Run with = new Evaluation.Run(kernels, scratch, tokens -> {});
-      file.edges(
-          Evaluation.of(model.transformer(), batches, Gates.dense(), with),
-          result.best().evaluation());
-      if (shown > 0) {
+      Evaluation.Run with = new Evaluation.Run(ended.kernels(), scratch, tokens -> {});
+      Evaluation.Subject dense = new Evaluation.Subject(ended.model().transformer(), Gates.dense());
+      Evaluation.Subject sparse = new Evaluation.Subject(best.transformer(), gates);
+      AttentionFile file = new AttentionFile(ended.kernels(), dense.model(), sparse.model(), gates);
+      boolean shown = addSequences(file, ended);
+      file.edges(Evaluation.of(dense, ended.batches(), with), result.best().evaluation());
+      if (shown) {
         file.write(run);
       }
+      if (result.gates().mode() != GateSettings.Mode.DENSE) {
+        Gates sampled =
+            new GateSettings(GateSettings.Mode.SAMPLED, result.gates().bias()).gates(common.seed());
+        json.put(
+            "sampled_ce",
+            Evaluation.of(new Evaluation.Subject(sparse.model(), sampled), ended.batches(), with)
+                .ce());
+      }
+      EvalCommand.addAgreement(dense, sparse, ended.batches(), with, json);
+      json.set("by_context", byContext(ended, best, gates, with));
     }
+  }
+
+  private static boolean addSequences(AttentionFile file, Ended ended) {
+    Optional<Tokenizer> tokenizer = ended.model().checkpoint().tokenizer();
+    int shown = 0;
+    for (int[] window : ended.held().windows().all()) {
+      if (shown < SHOWN_SEQUENCES && window.length >= SHOWN_TOKENS) {
+        int[] ids = Arrays.copyOf(window, SHOWN_TOKENS);
+        String[] labels =
+            Arrays.stream(ids)
+                .mapToObj(
+                    id -> tokenizer.map(t -> t.piece(id)).orElseGet(() -> Integer.toString(id)))
+                .toArray(String[]::new);
+        shown++;
+        file.add("held-out text " + shown, ids, labels, Optional.empty());
+      }
+    }
+    return shown > 0;
+  }
+
+  /**
+   * Both models on the held-out text in windows shorter than trained and, where positions allow,
+   * twice as long.
+   */
+  private ArrayNode byContext(Ended ended, LoadedModel best, Gates gates, Evaluation.Run with) {
+    ArrayNode table = common.object().arrayNode();
+    int trained = ended.held().tokens();
+    for (int tokens : new int[] {trained / 4, trained / 2, trained, 2 * trained}) {
+      boolean within = tokens <= ended.model().checkpoint().config().sizes().context();
+      if (tokens < 2 || (!within && hasLearnedPositions(ended.model()))) {
+        continue;
+      }
+      List<Batch.Maker> batches =
+          Windows.cut(ended.held().documents(), tokens).batches(Math.max(1, PROBE_TOKENS / tokens));
+      ObjectNode row = table.addObject();
+      row.put("context", tokens);
+      row.put(
+          "base_ce",
+          Evaluation.of(ended.model().reaching(tokens), batches, Gates.dense(), with).ce());
+      Evaluation sparse = Evaluation.of(best.reaching(tokens), batches, gates, with);
+      row.put("ce", sparse.ce());
+      row.put("density", sparse.density());
+      row.put("edges_per_query", sparse.edgesPerQuery());
+      row.put("empty_rows", sparse.emptyRows());
+      row.put("dead_heads", sparse.deadHeads());
+    }
+    return table;
+  }
+
+  private static boolean hasLearnedPositions(LoadedModel model) {
+    return model.checkpoint().config().positions() instanceof ModelConfig.Positions.Learned;
   }
 
   private ObjectNode json(Sparsifier.Result result, RunFolder run) {
@@ -457,6 +515,9 @@ final class SparsifyCommand implements Callable<Integer> {
     json.put("expected_density", best.expectedDensity());
     json.put("edges_per_query", best.edgesPerQuery());
     json.put("empty_rows", best.emptyRows());
+    json.put("dead_heads", best.deadHeads());
+    json.put("first_share", best.firstShare());
+    json.put("diagonal_share", best.diagonalShare());
     json.put("gates", result.gates().mode().name().toLowerCase(Locale.ROOT));
     json.put("gate_bias", result.gates().bias());
     json.put("best_step", result.best().step());

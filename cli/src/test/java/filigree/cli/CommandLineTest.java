@@ -135,6 +135,66 @@ class CommandLineTest {
   }
 
   @Test
+  void evalComparesWithAReference() throws IOException {
+    JsonNode same =
+        run("eval", model, "--data", text, "--limit", 3, "--reference", model, "--json").json();
+    assertThat(same.path("kl").asDouble()).isCloseTo(0, within(1e-6));
+    assertThat(same.path("top1_agreement").asDouble()).isEqualTo(1);
+    JsonNode cut =
+        run(
+                "eval",
+                model,
+                "--data",
+                text,
+                "--limit",
+                3,
+                "--mask",
+                "random:1",
+                "--reference",
+                model,
+                "--json")
+            .json();
+    assertThat(cut.path("kl").asDouble()).isGreaterThan(1e-5);
+    run("eval", model, "--data", text, "--reference", folder.resolve("nowhere"))
+        .isRefused("nowhere");
+  }
+
+  @Test
+  void evalMeasuresWindowsOfOtherLengths() throws IOException {
+    JsonNode json =
+        run(
+                "eval",
+                model,
+                "--data",
+                text,
+                "--contexts",
+                "8,16,32",
+                "--gates",
+                "hard",
+                "--gate-bias",
+                "-0.1",
+                "--measures",
+                "all",
+                "--json")
+            .json();
+    assertThat(json.path("by_context")).hasSize(3);
+    JsonNode trained = json.path("by_context").get(1);
+    assertThat(trained.path("context").asInt()).isEqualTo(16);
+    for (String key : List.of("ce", "sampled_ce", "density", "dead_heads")) {
+      assertThat(trained.path(key)).as(key).isEqualTo(json.path(key)).isNotNull();
+      assertThat(json.path(key).isNumber()).as(key).isTrue();
+    }
+    assertThat(json.path("sampled_ce").asDouble()).isNotEqualTo(json.path("ce").asDouble());
+    assertThat(json.path("by_context").get(2).path("tokens").asInt())
+        .isGreaterThan(trained.path("tokens").asInt());
+    JsonNode shut =
+        run("eval", model, "--data", text, "--gates", "hard", "--gate-bias", "-1000", "--json")
+            .json();
+    assertThat(shut.path("dead_heads").asInt()).isEqualTo(4);
+    run("eval", model, "--data", text, "--contexts", "8,1").isRefused("--contexts has 1");
+  }
+
+  @Test
   void runFolderStandsForItsModel() throws IOException {
     JsonNode inside = run("inspect", model, "--json").json();
     assertThat(run("inspect", model.getParent(), "--json").json()).isEqualTo(inside);
@@ -154,9 +214,21 @@ class CommandLineTest {
     JsonNode result =
         run("sparsify", model, "--data", text, "--out", out, "--steps", 60, "--json").json();
     for (String key :
-        List.of("base_ce", "ce", "sampled_ce", "density", "edges_per_query", "steps", "out")) {
+        List.of(
+            "base_ce",
+            "ce",
+            "sampled_ce",
+            "density",
+            "edges_per_query",
+            "dead_heads",
+            "kl",
+            "top1_agreement",
+            "steps",
+            "out")) {
       assertThat(result.has(key)).as(key).isTrue();
     }
+    assertThat(result.path("by_context")).hasSize(4);
+    assertThat(result.path("by_context").get(2).path("ce")).isEqualTo(result.path("ce"));
     JsonNode eval = run("eval", out, "--data", text, "--json").json();
     assertThat(eval.path("gates").asText()).isEqualTo("hard");
     try (Stream<Path> files = Files.list(out)) {

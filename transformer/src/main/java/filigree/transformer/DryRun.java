@@ -103,14 +103,7 @@ public final class DryRun {
           "windows of %d tokens are longer than the model's context of %d"
               .formatted(time, sizes.context()));
     }
-    return new ModelConfig(
-        new ModelConfig.Sizes(sizes.vocabulary(), time, sizes.layers(), sizes.width()),
-        config.residual(),
-        config.norm(),
-        config.positions(),
-        config.attention(),
-        config.mlp(),
-        config.head());
+    return config.withContext(time);
   }
 
   private static Parameters parameters(ModelConfig config, Workspace memory) {

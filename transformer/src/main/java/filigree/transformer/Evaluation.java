@@ -1,6 +1,7 @@
 package filigree.transformer;
 
 import filigree.autograd.Pass;
+import filigree.autograd.Var;
 import filigree.tensor.AttentionSpec;
 import filigree.tensor.Kernels;
 import filigree.tensor.Tensor;
@@ -32,6 +33,20 @@ public record Evaluation(
     double firstShare,
     double diagonalShare,
     List<List<Double>> edgesPerQueryByHead) {
+
+  /**
+   * Counts dead heads: those none of whose gates was open at any query of the text, so that they
+   * wrote nothing but the bias of the output map.
+   *
+   * @return from 0 to layers x heads
+   */
+  public int deadHeads() {
+    return Math.toIntExact(
+        edgesPerQueryByHead.stream()
+            .flatMap(List::stream)
+            .filter(edges -> edges.doubleValue() == 0)
+            .count());
+  }
 
   /** Adds up what runs report. */
   public static final class Counter {
@@ -138,7 +153,7 @@ public record Evaluation(
    * @throws ModelException where no token is scored
    */
   public static Evaluation of(Transformer model, List<Batch.Maker> batches, Gates gates, Run run) {
-    return of(model, batches, gates, (pass, first) -> pass, run);
+    return of(new Subject(model, gates), batches, run);
   }
 
   /**
@@ -159,26 +174,54 @@ public record Evaluation(
   }
 
   /**
-   * Measures a model while somebody looks.
+   * A model as it is to be measured.
    *
    * @param model the model
-   * @param batches the text, such as {@link Windows#batches}
    * @param gates how attention is gated
    * @param observer who looks
+   */
+  public record Subject(Transformer model, Gates gates, Observer observer) {
+    /**
+     * A model that nobody looks at.
+     *
+     * @param model the model
+     * @param gates how attention is gated
+     */
+    public Subject(Transformer model, Gates gates) {
+      this(model, gates, (pass, first) -> pass);
+    }
+
+    /** All logits [batch x time, vocabulary], computed in a pass that has yet to be entered. */
+    Var logits(Pass pass, Batch batch, long firstSequence) {
+      return logitsIn(observer.enter(pass, firstSequence), batch);
+    }
+
+    /** The same in a pass that the observer has entered. */
+    Var logitsIn(Pass pass, Batch batch) {
+      return Transformer.rows(pass, model.forward(pass, batch.ids(), gates).logits());
+    }
+  }
+
+  /**
+   * Measures a model.
+   *
+   * @param subject the model, its gates and who looks
+   * @param batches the text, such as {@link Windows#batches}
    * @param run kernels, memory and who is told the scored tokens so far
    * @return the measures
    * @throws ModelException where no token is scored
    */
-  public static Evaluation of(
-      Transformer model, List<Batch.Maker> batches, Gates gates, Observer observer, Run run) {
+  public static Evaluation of(Subject subject, List<Batch.Maker> batches, Run run) {
+    Transformer model = subject.model();
     Counter counter = new Counter(model.config());
     long sequences = 0;
     for (Batch.Maker maker : batches) {
       try (Pass started = Pass.inference(run.kernels(), run.workspace())) {
-        Pass pass = observer.enter(started, sequences);
+        Pass pass = subject.observer().enter(started, sequences);
         Batch batch = maker.make(run.workspace());
         sequences += batch.ids().shape().dim(0);
-        Transformer.Scored output = model.score(pass, batch, gates, MemoryPlan.KEEP_BLOCKS);
+        Transformer.Scored output =
+            model.score(pass, batch, subject.gates(), MemoryPlan.KEEP_BLOCKS);
         counter.addLosses(output.losses().value(), batch.scored());
         counter.addEdges(output, batch.ids().shape().dim(0), batch.ids().shape().dim(1));
       }

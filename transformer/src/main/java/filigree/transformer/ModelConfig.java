@@ -295,6 +295,23 @@ public record ModelConfig(
   }
 
   /**
+   * Returns the same model for sequences of another length.
+   *
+   * @param context the longest sequence, in tokens
+   * @return a configuration whose weights are the same, unless positions are learned
+   */
+  public ModelConfig withContext(int context) {
+    return new ModelConfig(
+        new Sizes(sizes.vocabulary(), context, sizes.layers(), sizes.width()),
+        residual,
+        norm,
+        positions,
+        attention,
+        mlp,
+        head);
+  }
+
+  /**
    * Lists all parameters in order. The names are
    *
    * <pre>

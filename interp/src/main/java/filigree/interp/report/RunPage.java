@@ -38,6 +38,9 @@ public final class RunPage {
   /** Keys of run.json that have a table of their own. */
   private static final List<String> OWN_TABLE = List.of("arguments", "data", "result");
 
+  /** Measures by length of window, in the result: an array of objects. */
+  private static final String BY_CONTEXT = "by_context";
+
   private RunPage() {}
 
   /**
@@ -120,14 +123,29 @@ public final class RunPage {
     return String.join(
         "\n",
         Html.table("Result", head, rows(all.path("result"))),
+        byContext(all.path("result").path(BY_CONTEXT)),
         Html.table("Arguments", head, rows(all.path("arguments"))),
         Html.table("Program and machine", head, settings),
         Html.table("Data", head, rows(all.path("data"))));
   }
 
+  /** A row for each length of window, a column for each measure that the first one has. */
+  private static String byContext(JsonNode lengths) {
+    if (!lengths.isArray() || lengths.isEmpty()) {
+      return "";
+    }
+    List<String> measures = new ArrayList<>();
+    lengths.get(0).fieldNames().forEachRemaining(measures::add);
+    List<List<String>> rows = new ArrayList<>();
+    lengths.forEach(row -> rows.add(measures.stream().map(key -> text(row.path(key))).toList()));
+    return Html.table("Windows of other lengths than trained", measures, rows);
+  }
+
   private static List<List<String>> rows(JsonNode object) {
     List<List<String>> rows = new ArrayList<>();
-    object.properties().forEach(entry -> flatten(entry.getKey(), entry.getValue(), rows));
+    object.properties().stream()
+        .filter(entry -> !entry.getKey().equals(BY_CONTEXT))
+        .forEach(entry -> flatten(entry.getKey(), entry.getValue(), rows));
     return rows;
   }
 

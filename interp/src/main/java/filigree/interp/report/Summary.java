@@ -64,6 +64,36 @@ final class Summary {
               Numbers::plain,
               Summary::edgesPerQuery),
           new Figure(
+              "Empty rows",
+              "Queries of a head that read nothing, over all of the held-out text.",
+              Numbers::plain,
+              run -> run.result("empty_rows")),
+          new Figure(
+              "Dead heads",
+              "Heads that read nothing at any query of the held-out text.",
+              Numbers::plain,
+              run -> run.result("dead_heads")),
+          new Figure(
+              "Edges to the first token",
+              "Share of the open edges that lead to the first token of a window.",
+              Numbers::percent,
+              run -> run.result("first_share")),
+          new Figure(
+              "Edges to itself",
+              "Share of the open edges that lead from a token to itself.",
+              Numbers::percent,
+              run -> run.result("diagonal_share")),
+          new Figure(
+              "Divergence from the dense model",
+              "KL(dense || sparse), per token: 0 where both predict the same chances.",
+              Summary::lossText,
+              run -> run.result("kl")),
+          new Figure(
+              "Agreement with the dense model",
+              "Share of tokens at which both find the same next token likeliest.",
+              Numbers::percent,
+              run -> run.result("top1_agreement")),
+          new Figure(
               "Accuracy, dense",
               "Share of prompts that the dense model answers without an error.",
               Numbers::percent,

@@ -52,6 +52,26 @@ class RunPageTest {
   }
 
   @Test
+  void pageShowsWindowsOfOtherLengths() throws IOException {
+    RunFixture run =
+        wholeRun()
+            .with(
+                "run.json",
+                """
+                {"verb": "sparsify", "result": {"kl": 0.0125, "dead_heads": 3, "by_context": [
+                  {"context": 64, "ce": 1.25, "density": 0.5},
+                  {"context": 128, "ce": 1.125, "density": 0.25}]}}
+                """);
+
+    assertThat(page(run.folder()))
+        .contains("<caption>Windows of other lengths than trained</caption>")
+        .contains("<th scope=\"row\">128</th><td>1.125</td><td>0.25</td>")
+        .contains("<th scope=\"row\">Dead heads</th><td>3</td>")
+        .contains("0.0125 nats per token")
+        .doesNotContain("<th scope=\"row\">by_context</th>");
+  }
+
+  @Test
   void scriptGetsTheCurvesAndTheAttention() throws IOException {
     JsonNode run = data(page(wholeRun().folder())).at("/runs/0");
 

@@ -63,10 +63,11 @@ class EdgeMaskTest {
         Workspace scratch = new Workspace("scratch")) {
       Transformer model = TinyModel.make(weights, 5);
       return Evaluation.of(
-          model,
+          new Evaluation.Subject(
+              model,
+              new Gates.Hard(0),
+              (pass, first) -> pass.with(mask.tap(model.config(), seed, first))),
           text(batchSize),
-          new Gates.Hard(0),
-          (pass, first) -> pass.with(mask.tap(model.config(), seed, first)),
           new Evaluation.Run(kernels, scratch, tokens -> {}));
     }
   }
