@@ -187,7 +187,8 @@ final class SparsifyCommand implements Callable<Integer> {
       defaultValue = "none",
       paramLabel = "WHICH",
       description =
-          "dense: the same training without gates; fixed: beta stays at --beta (default: none).")
+          "dense: the same training without gates; l1: gates without noise between 0 and 1, whose"
+              + " mean is the penalty; fixed: beta stays at --beta (default: none).")
   private Sparsifier.Control control;
 
   @Option(

@@ -240,6 +240,43 @@ class CommandLineTest {
   }
 
   @Test
+  void controlsDifferOnlyInWhatTheyAreAskedFor() throws IOException {
+    JsonNode none = control("none");
+    JsonNode soft = control("l1");
+    JsonNode dense = control("dense");
+    assertThat(soft.path("gates").asText()).isEqualTo("hard");
+    assertThat(soft.path("base_ce")).isEqualTo(none.path("base_ce"));
+    assertThat(soft.path("ce")).isNotEqualTo(none.path("ce"));
+    assertThat(soft.path("density").asDouble()).isLessThan(1);
+    assertThat(dense.path("density").asDouble()).isEqualTo(1);
+    run("sparsify", model, "--data", text, "--out", folder.resolve("x"), "--control", "l2")
+        .isRefused("--control", "l2");
+  }
+
+  private static JsonNode control(String which) throws IOException {
+    Path out = folder.resolve("control-" + which);
+    return run(
+            "sparsify",
+            model,
+            "--data",
+            text,
+            "--out",
+            out,
+            "--steps",
+            60,
+            "--lr",
+            "1e-2",
+            "--gate-bias",
+            "0.5",
+            "--tolerance",
+            "0.5",
+            "--control",
+            which,
+            "--json")
+        .json();
+  }
+
+  @Test
   void adaptersAreTrainedRunAndMerged() throws IOException {
     Path out = folder.resolve("adapted");
     run(

@@ -73,6 +73,11 @@ public final class Sparsifier implements AutoCloseable {
     NONE,
     /** The same data, steps and optimiser with ordinary attention and no sparsity. */
     DENSE,
+    /**
+     * Gates without noise, between 0 and 1 while training: the penalty is their L1 norm. The same
+     * controller; measured with hard gates.
+     */
+    L1,
     /** A fixed weight of the density: the constraint is measured, but beta stays. */
     FIXED
   }
@@ -202,7 +207,7 @@ public final class Sparsifier implements AutoCloseable {
    * @param denseCe the dense model's loss on the held-out text
    * @param tau the highest loss allowed
    * @param gates the gates of the chosen model
-   * @param sampledCe the chosen model's loss with sampled gates
+   * @param sampledCe the last average model's loss with gates as they are trained
    * @param steps steps done
    */
   public record Result(
@@ -319,7 +324,7 @@ public final class Sparsifier implements AutoCloseable {
   private double chooseBias() {
     int probes = Math.min(heldOut.probeCount(), START_PROBES);
     for (double bias : BIASES) {
-      Gates sampled = new Gates.Sampled(bias, settings.seed(), 0);
+      Gates sampled = trainedWith(bias, 0);
       double excess = 0;
       for (int i = 0; i < probes; i++) {
         excess += heldOut.excess(teacher, sampled, i) / probes;
@@ -438,19 +443,27 @@ public final class Sparsifier implements AutoCloseable {
     return new Result(chosen, denseCe(), tau(), gates, sampledCe(), step);
   }
 
+  /** The gates of a training step. */
+  private Gates trainedWith(double bias, long step) {
+    return switch (settings.control()) {
+      case DENSE -> Gates.dense();
+      case L1 -> new Gates.Soft(bias);
+      case NONE, FIXED -> new Gates.Sampled(bias, settings.seed(), step);
+    };
+  }
+
   /** What a training step measured. */
   private record Taken(
       double ce, double expected, double density, double edgesPerQuery, double beta, double norm) {}
 
   private Taken take(TrainingData data, Listener listener) {
     double beta =
-        settings.control() == Control.NONE
-            ? constraint.beta()
-            : settings.control() == Control.FIXED ? settings.constraint().initial() : 0;
-    Gates sampled =
-        settings.control() == Control.DENSE
-            ? Gates.dense()
-            : new Gates.Sampled(gates.bias(), settings.seed(), step);
+        switch (settings.control()) {
+          case NONE, L1 -> constraint.beta();
+          case FIXED -> settings.constraint().initial();
+          case DENSE -> 0;
+        };
+    Gates sampled = trainedWith(gates.bias(), step);
     try (Pass frozen = Pass.inference(kernels, teacherScratch);
         Pass pass = Pass.recording(kernels, scratch).training(settings.trained()::includes)) {
       Batch batch = data.batch(step, scratch);
@@ -530,13 +543,9 @@ public final class Sparsifier implements AutoCloseable {
     return candidate;
   }
 
-  /** The last average model's loss with noise in its gates. */
+  /** The last average model's loss with gates as they are trained. */
   private double sampledCe() {
-    Gates noisy =
-        settings.control() == Control.DENSE
-            ? Gates.dense()
-            : new Gates.Sampled(gates.bias(), settings.seed(), settings.steps() + 1);
-    return heldOut.evaluate(average, noisy).ce();
+    return heldOut.evaluate(average, trainedWith(gates.bias(), settings.steps() + 1)).ce();
   }
 
   @Override

@@ -18,6 +18,15 @@ public sealed interface Gate {
   record Hard(double bias) implements Gate {}
 
   /**
+   * Gates between closed and open: {@code m = sigmoid(s + bias)}, without noise. What is not
+   * straight through is differentiated as it is: the gradient is the same formula with {@code g =
+   * m}.
+   *
+   * @param bias moves the gate, never the softmax
+   */
+  record Soft(double bias) implements Gate {}
+
+  /**
    * Gates with logistic noise, as in training: each is open with probability {@code sigmoid(s +
    * bias)}.
    *
@@ -45,6 +54,7 @@ public sealed interface Gate {
     return switch (this) {
       case Open() -> 0;
       case Hard(double bias) -> bias;
+      case Soft(double bias) -> bias;
       case Sampled(double bias, NoiseKey noise) -> bias;
     };
   }

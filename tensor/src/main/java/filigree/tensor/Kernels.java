@@ -363,18 +363,18 @@ public interface Kernels extends AutoCloseable {
   void divergenceBackward(Tensor student, Tensor teacher, Tensor gradient, Tensor out);
 
   /**
-   * Gate values of a table of gate logits: 1 where {@code z + n > 0}. The unfused twin of what
-   * {@link #attention} does inside.
+   * Gate values of a table of gate logits: 1 where {@code z + n > 0}, and {@code sigmoid(z)} for
+   * {@link Gate.Soft}. The unfused twin of what {@link #attention} does inside.
    *
    * @param gate the gate; its bias is already in z
    * @param z gate logits; [batch, head, query, key]
-   * @param out written; 0 or 1
+   * @param out written; 0 or 1, or between for {@link Gate.Soft}
    */
   void gate(Gate gate, Tensor z, Tensor out);
 
   /**
-   * Straight-through gradient of {@link #gate}: {@code g sigmoid'(z + n)}; for {@link Gate.Open} it
-   * is 0.
+   * Straight-through gradient of {@link #gate}: {@code g sigmoid'(z + n)}; for {@link Gate.Soft}
+   * that is the gradient itself, and for {@link Gate.Open} it is 0.
    *
    * @param gate the gate
    * @param z gate logits

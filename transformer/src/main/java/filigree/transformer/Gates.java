@@ -16,6 +16,14 @@ public sealed interface Gates {
   record Hard(double bias) implements Gates {}
 
   /**
+   * Without noise and between closed and open: each edge is multiplied by the sigmoid of its gate
+   * logit.
+   *
+   * @param bias added to scores to make gate logits
+   */
+  record Soft(double bias) implements Gates {}
+
+  /**
    * With noise, as in training.
    *
    * @param bias added to scores to make gate logits
@@ -43,6 +51,7 @@ public sealed interface Gates {
     return switch (this) {
       case Dense() -> Gate.open();
       case Hard(double bias) -> new Gate.Hard(bias);
+      case Soft(double bias) -> new Gate.Soft(bias);
       case Sampled(double bias, long seed, long step) ->
           new Gate.Sampled(bias, new NoiseKey(seed, step, layer));
     };

@@ -588,6 +588,7 @@ final class AttentionKernels {
           switch (gate) {
             case Gate.Open() -> elements.fill(1, to + at, n);
             case Gate.Hard(double bias) -> gates.hardGates(from + at, to + at, n);
+            case Gate.Soft(double bias) -> gates.softGates(from + at, to + at, n);
             case Gate.Sampled(double bias, NoiseKey key) ->
                 gates.sampledGates(from + at, u, to + at, n);
           }
@@ -609,6 +610,7 @@ final class AttentionKernels {
           switch (gate) {
             case Gate.Open() -> elements.fill(0, to + at, n);
             case Gate.Hard(double bias) -> gates.hardGatesBackward(from + at, g + at, to + at, n);
+            case Gate.Soft(double bias) -> gates.hardGatesBackward(from + at, g + at, to + at, n);
             case Gate.Sampled(double bias, NoiseKey key) ->
                 gates.sampledGatesBackward(from + at, u, g + at, to + at, n);
           }

@@ -128,6 +128,25 @@ final class AttentionRows {
               row -> gates.hardBackward(gateRow(row, b), row.g, row.d, row.density, row.seen)
             };
       }
+      case Gate.Soft(double bias) -> {
+        float b = (float) bias;
+        Step decay = row -> gates.decay(row.s, b, row.decay, row.seen);
+        forward =
+            new Step[] {
+              this::findMax,
+              this::expOfShifted,
+              decay,
+              row -> edges(row, b),
+              row -> gates.soft(gateRow(row, b), row.seen, row.gates),
+              this::count
+            };
+        backward =
+            new Step[] {
+              this::pattern,
+              decay,
+              row -> gates.softBackward(gateRow(row, b), row.g, row.d, row.density, row.seen)
+            };
+      }
       case Gate.Sampled(double bias, NoiseKey key) -> {
         float b = (float) bias;
         Noise noise = Noise.of(key);

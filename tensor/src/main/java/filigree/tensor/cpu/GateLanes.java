@@ -33,6 +33,9 @@ public interface GateLanes {
    */
   void hard(GateRow row, int n, RowSums sums);
 
+  /** As {@link #hard} with gates {@code m = sigmoid(s + bias)}. */
+  void soft(GateRow row, int n, RowSums sums);
+
   /** As {@link #hard} with sampled gates. */
   void sampled(GateRow row, int n, RowSums sums);
 
@@ -53,16 +56,24 @@ public interface GateLanes {
    */
   void hardBackward(GateRow row, long g, float d, float density, int n);
 
+  /** As {@link #hardBackward} with soft gates. */
+  void softBackward(GateRow row, long g, float d, float density, int n);
+
   /** As {@link #hardBackward} with sampled gates. */
   void sampledBackward(GateRow row, long g, float d, float density, int n);
 
   /** Writes {@code out = z > 0}. */
   void hardGates(long z, long out, int n);
 
+  /** Writes {@code out = sigmoid(z)}. */
+  void softGates(long z, long out, int n);
+
   /** Writes {@code out = z + n > 0}. */
   void sampledGates(long z, long u, long out, int n);
 
-  /** Writes {@code out = gradient sigmoid'(z)}. */
+  /**
+   * Writes {@code out = gradient sigmoid'(z)}: for hard gates straight through, for soft ones true.
+   */
   void hardGatesBackward(long z, long gradient, long out, int n);
 
   /** Writes {@code out = gradient sigmoid'(z + n)}. */

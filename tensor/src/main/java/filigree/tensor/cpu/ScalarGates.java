@@ -49,6 +49,18 @@ final class ScalarGates implements GateLanes {
   }
 
   @Override
+  public void soft(GateRow row, int n, RowSums sums) {
+    sums.clear();
+    for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
+      float z = getFloat(row.s() + at) + row.bias();
+      float m = sigmoid(z, getFloat(row.decay() + at));
+      sums.probability += m;
+      sums.open += z > 0 ? 1 : 0;
+      putFloat(row.s() + at, m * getFloat(row.weight() + at));
+    }
+  }
+
+  @Override
   public void sampled(GateRow row, int n, RowSums sums) {
     sums.clear();
     for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
@@ -83,6 +95,18 @@ final class ScalarGates implements GateLanes {
   }
 
   @Override
+  public void softBackward(GateRow row, long g, float d, float density, int n) {
+    for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
+      float p = getFloat(row.weight() + at);
+      float decay = getFloat(row.decay() + at);
+      float m = sigmoid(getFloat(row.s() + at) + row.bias(), decay);
+      float slope = slope(decay);
+      putFloat(row.s() + at, p * m);
+      putFloat(g + at, p * ((slope + m) * getFloat(g + at) - d) + density * slope);
+    }
+  }
+
+  @Override
   public void sampledBackward(GateRow row, long g, float d, float density, int n) {
     for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
       float p = getFloat(row.weight() + at);
@@ -102,6 +126,14 @@ final class ScalarGates implements GateLanes {
   public void hardGates(long z, long out, int n) {
     for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
       putFloat(out + at, getFloat(z + at) > 0 ? 1 : 0);
+    }
+  }
+
+  @Override
+  public void softGates(long z, long out, int n) {
+    for (long i = 0, at = 0; i < n; i++, at += Float.BYTES) {
+      float logit = getFloat(z + at);
+      putFloat(out + at, sigmoid(logit, decay(logit)));
     }
   }
 

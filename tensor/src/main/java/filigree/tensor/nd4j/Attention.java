@@ -238,11 +238,12 @@ record Attention(Scratch scratch) {
     return s;
   }
 
-  /** 1 where {@code z + n > 0}, else 0. */
+  /** 1 where {@code z + n > 0}, else 0; between for soft gates. */
   private static INDArray gates(Gate gate, INDArray z, Head head) {
     return switch (gate) {
       case Gate.Open() -> Nd4j.ones(DataType.DOUBLE, z.shape());
       case Gate.Hard(double bias) -> isPositive(z);
+      case Gate.Soft(double bias) -> sigmoid(z);
       case Gate.Sampled(double bias, NoiseKey key) -> isPositive(z.add(noise(key, head, z)));
     };
   }
@@ -254,6 +255,7 @@ record Attention(Scratch scratch) {
     return switch (gate) {
       case Gate.Open() -> Nd4j.zeros(DataType.DOUBLE, z.shape());
       case Gate.Hard(double bias) -> sigmoidSlope(z);
+      case Gate.Soft(double bias) -> sigmoidSlope(z);
       case Gate.Sampled(double bias, NoiseKey key) -> sigmoidSlope(z.add(noise(key, head, z)));
     };
   }
@@ -282,6 +284,7 @@ record Attention(Scratch scratch) {
     return switch (spec.gate()) {
       case Gate.Open() -> Nd4j.ones(DataType.DOUBLE, 1, 1);
       case Gate.Hard(double bias) -> sigmoid(z).sum(true, 0, 1).div(pairs(spec, z));
+      case Gate.Soft(double bias) -> sigmoid(z).sum(true, 0, 1).div(pairs(spec, z));
       case Gate.Sampled(double bias, NoiseKey key) ->
           sigmoid(z).sum(true, 0, 1).div(pairs(spec, z));
     };
@@ -292,6 +295,7 @@ record Attention(Scratch scratch) {
     return switch (spec.gate()) {
       case Gate.Open() -> Nd4j.zeros(DataType.DOUBLE, z.shape());
       case Gate.Hard(double bias) -> sigmoidSlope(z).div(pairs(spec, z));
+      case Gate.Soft(double bias) -> sigmoidSlope(z).div(pairs(spec, z));
       case Gate.Sampled(double bias, NoiseKey key) -> sigmoidSlope(z).div(pairs(spec, z));
     };
   }
@@ -313,6 +317,7 @@ record Attention(Scratch scratch) {
         switch (spec.gate()) {
           case Gate.Open() -> seen(spec, z);
           case Gate.Hard(double bias) -> isPositive(z);
+          case Gate.Soft(double bias) -> isPositive(z);
           case Gate.Sampled(double bias, NoiseKey key) -> isPositive(z);
         };
     double[] counts = new double[AttentionSpec.COUNTS];

@@ -23,6 +23,8 @@ class AttentionKernelsTest {
           new Gate.Hard(0.25),
           new Gate.Sampled(0.5, KEY),
           new Gate.Sampled(0, KEY),
+          new Gate.Soft(0.5),
+          new Gate.Soft(-1e4),
           new Gate.Hard(-1e4),
           new Gate.Hard(1e4));
 
@@ -156,7 +158,7 @@ class AttentionKernelsTest {
         boolean isOpenGate = gate instanceof Gate.Open;
         double sigmoid = 1 / (1 + Math.exp(-z));
         double noisy = 1 / (1 + Math.exp(-z - noise));
-        m[j] = isOpenGate || z + noise > 0 ? 1 : 0;
+        m[j] = gate instanceof Gate.Soft ? sigmoid : isOpenGate || z + noise > 0 ? 1 : 0;
         slope[j] = isOpenGate ? 0 : noisy * (1 - noisy);
         quiet[j] = isOpenGate ? 0 : sigmoid * (1 - sigmoid);
         expected[table] += (isOpenGate ? 1 : sigmoid) / pairs;
@@ -317,10 +319,10 @@ class AttentionKernelsTest {
                 }
                 boolean always = gate instanceof Gate.Open;
                 double sigmoid = 1 / (1 + Math.exp(-logit));
-                gates[at] = always || logit > 0 ? 1 : 0;
+                gates[at] = gate instanceof Gate.Soft ? sigmoid : always || logit > 0 ? 1 : 0;
                 gradients[at] = always ? 0 : g.get(at) * sigmoid * (1 - sigmoid);
               }
-              assertClose("gate " + gate, m, gates, 0);
+              assertClose("gate " + gate, m, gates, gate instanceof Gate.Soft ? 1e-6 : 0);
               assertClose("gateBackward " + gate, dz, gradients, 1e-6);
             }
           }

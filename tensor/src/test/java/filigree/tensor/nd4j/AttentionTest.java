@@ -22,6 +22,7 @@ class AttentionTest {
           new Gate.Hard(0.25),
           new Gate.Hard(-1e6), // every gate closed
           new Gate.Hard(1e6), // every gate open
+          new Gate.Soft(0.25),
           new Gate.Sampled(0.5, KEY));
 
   /** Sizes: batch, queries, keys, heads, key-value heads, head dimension. */
@@ -99,6 +100,12 @@ class AttentionTest {
                 }
                 case Gate.Hard(double bias) -> {
                   m[j] = open ? 1 : 0;
+                  slope[j] = slope(z);
+                  expectedSlope[j] = slope(z) / pairs;
+                  expected[place] += sigmoid(z) / pairs;
+                }
+                case Gate.Soft(double bias) -> {
+                  m[j] = sigmoid(z);
                   slope[j] = slope(z);
                   expectedSlope[j] = slope(z) / pairs;
                   expected[place] += sigmoid(z) / pairs;
@@ -275,7 +282,7 @@ class AttentionTest {
   @Test
   void expectedGradientsAgreeWithDifferences() {
     try (Fixture f = new Fixture(DType.F64)) {
-      for (Gate gate : List.of(new Gate.Hard(-0.5), new Gate.Sampled(1, KEY))) {
+      for (Gate gate : List.of(new Gate.Hard(-0.5), new Gate.Soft(0.3), new Gate.Sampled(1, KEY))) {
         AttentionSpec spec = new AttentionSpec(2, 1, 3, 0.6, gate);
         Tensor q = f.random(2, 3, 2, 3);
         Tensor k = f.random(2, 5, 1, 3);
@@ -369,10 +376,17 @@ class AttentionTest {
               noise = Math.log(four[j % 4]) - Math.log(1 - (double) four[j % 4]);
             }
             boolean always = gate instanceof Gate.Open;
-            gates[at] = always || logits[at] + noise > 0 ? 1 : 0;
+            gates[at] =
+                gate instanceof Gate.Soft
+                    ? sigmoid(logits[at])
+                    : always || logits[at] + noise > 0 ? 1 : 0;
             slopes[at] = always ? 0 : gradient.get(at) * slope(logits[at] + noise);
           }
-          assertThat(out.toDoubles()).isEqualTo(gates);
+          if (gate instanceof Gate.Soft) {
+            Fixture.assertClose(out, gates);
+          } else {
+            assertThat(out.toDoubles()).isEqualTo(gates);
+          }
           Fixture.assertClose(d, slopes);
         }
       }

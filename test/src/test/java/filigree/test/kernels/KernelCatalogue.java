@@ -735,7 +735,9 @@ final class KernelCatalogue {
   private static Gate anyGate(KernelDraw d) {
     double bias = d.pick(List.of(0.0, 0.7, -0.7, 2.0, -1e4, 1e4));
     NoiseKey key = new NoiseKey(d.seed(), d.between(1, 1000), d.between(0, 100));
-    return d.pick(List.of(Gate.open(), new Gate.Hard(bias), new Gate.Sampled(bias, key)));
+    return d.pick(
+        List.of(
+            Gate.open(), new Gate.Hard(bias), new Gate.Soft(bias), new Gate.Sampled(bias, key)));
   }
 
   /** The noise of a gate. */
@@ -743,12 +745,24 @@ final class KernelCatalogue {
     return switch (gate) {
       case Gate.Open() -> 0;
       case Gate.Hard(double bias) -> 0;
+      case Gate.Soft(double bias) -> 0;
       case Gate.Sampled(double bias, NoiseKey stream) -> {
         float[] four = new float[4];
         stream.uniforms(batch, head, position, key / 4, four);
         double u = four[key % 4];
         yield Math.log(u) - Math.log1p(-u);
       }
+    };
+  }
+
+  /** What a gate multiplies by, from its logit with noise. */
+  private static double value(Gate gate, double z) {
+    return switch (gate) {
+      case Gate.Open() -> 1;
+      case Gate.Soft(double bias) ->
+          z < 0 ? Math.exp(z) / (1 + Math.exp(z)) : 1 / (1 + Math.exp(-z));
+      case Gate.Hard(double bias) -> z > 0 ? 1 : 0;
+      case Gate.Sampled(double bias, NoiseKey stream) -> z > 0 ? 1 : 0;
     };
   }
 
@@ -777,7 +791,7 @@ final class KernelCatalogue {
     return KernelCall.of("gate")
         .reads("z", z)
         .writes("out", z.shape())
-        .exactly()
+        .within(gate instanceof Gate.Soft ? 1e-6 : 0, 1)
         .runs((kernels, t) -> kernels.gate(gate, t.of("z"), t.of("out")));
   }
 
@@ -973,11 +987,12 @@ final class KernelCatalogue {
       sums[(b * spec.heads() + head) * queries + query] = (float) logSumExp;
       for (int j = first; j <= position; j++) {
         double z = s[j] + spec.gate().biasOrZero() + noise(spec.gate(), b, head, position, j);
-        if (spec.gate() instanceof Gate.Open || z > 0) {
+        double m = value(spec.gate(), z);
+        if (m > 0) {
           int at = ((b * keys + j) * spec.kvHeads() + kv) * d;
           double p = Math.exp(s[j] - logSumExp);
           for (int e = 0; e < d; e++) {
-            out[row * d + e] += p * a.v().values()[at + e];
+            out[row * d + e] += p * m * a.v().values()[at + e];
           }
         }
       }

@@ -245,6 +245,11 @@ final class OpCatalogue {
             d -> attention(new Gate.Hard(d.random().nextGaussian()), d)));
     out.add(
         new Entry(
+            "Attention soft",
+            Op.Attention.class,
+            d -> attention(new Gate.Soft(d.random().nextGaussian()), d)));
+    out.add(
+        new Entry(
             "Attention sampled",
             Op.Attention.class,
             d ->
@@ -253,6 +258,7 @@ final class OpCatalogue {
                         d.random().nextGaussian(), new NoiseKey(d.random().nextInt(), 3, 1)),
                     d)));
     out.add(new Entry("Gating hard", Op.Gating.class, d -> gating(new Gate.Hard(0), d)));
+    out.add(new Entry("Gating soft", Op.Gating.class, d -> gating(new Gate.Soft(0), d)));
     out.add(
         new Entry(
             "Gating sampled",

@@ -97,6 +97,30 @@ final class VectorGates implements GateLanes {
   }
 
   @Override
+  public void soft(GateRow row, int n, RowSums sums) {
+    sums.clear();
+    for (int from = 0; from < n; from += BLOCK) {
+      softBlock(row, from, Math.min(n, from + BLOCK), sums);
+    }
+  }
+
+  private static void softBlock(GateRow row, int from, int to, RowSums sums) {
+    FloatVector biases = splat(row.bias());
+    FloatVector probability = zero();
+    int open = 0;
+    long at = (long) from * Float.BYTES;
+    for (int i = from; i < to; i += LANES, at += BYTES) {
+      FloatVector z = load(row.s() + at).add(biases);
+      FloatVector gate = Vectors.sigmoid(load(row.decay() + at), negative(z));
+      probability = probability.add(gate);
+      open += positive(z).trueCount();
+      store(gate.mul(load(row.weight() + at)), row.s() + at);
+    }
+    sums.probability += Vectors.sum(probability);
+    sums.open += open;
+  }
+
+  @Override
   public void sampled(GateRow row, int n, RowSums sums) {
     sums.clear();
     for (int from = 0; from < n; from += BLOCK) {
@@ -164,6 +188,22 @@ final class VectorGates implements GateLanes {
   }
 
   @Override
+  public void softBackward(GateRow row, long g, float d, float density, int n) {
+    FloatVector biases = splat(row.bias());
+    FloatVector ds = splat(d);
+    FloatVector densities = splat(density);
+    for (long i = 0, at = 0; i < n; i += LANES, at += BYTES) {
+      FloatVector p = load(row.weight() + at);
+      FloatVector decay = load(row.decay() + at);
+      FloatVector slope = sigmoidSlope(decay);
+      FloatVector gate = Vectors.sigmoid(decay, negative(load(row.s() + at).add(biases)));
+      store(gate.mul(p), row.s() + at);
+      FloatVector through = slope.add(gate).mul(load(g + at)).sub(ds);
+      store(through.mul(p).add(slope.mul(densities)), g + at);
+    }
+  }
+
+  @Override
   public void sampledBackward(GateRow row, long g, float d, float density, int n) {
     FloatVector biases = splat(row.bias());
     FloatVector ds = splat(d);
@@ -193,6 +233,15 @@ final class VectorGates implements GateLanes {
     for (int i = 0; i < n; i += LANES, z += BYTES, out += BYTES) {
       VectorMask<Float> mask = first(n - i);
       store(ZERO.blend(ONE, positive(load(z, mask))), out, mask);
+    }
+  }
+
+  @Override
+  public void softGates(long z, long out, int n) {
+    for (int i = 0; i < n; i += LANES, z += BYTES, out += BYTES) {
+      VectorMask<Float> mask = first(n - i);
+      FloatVector logit = load(z, mask);
+      store(Vectors.sigmoid(Vectors.decay(logit), negative(logit)), out, mask);
     }
   }
 
