@@ -1,11 +1,15 @@
 package filigree.checkpoints;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.tensor.TensorException;
+import filigree.transformer.GateVariant;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.ModelException;
 import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -13,6 +17,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * A model's config.json. Values are read by key and type; a value that has the wrong type, or asks
@@ -86,10 +91,39 @@ public final class ConfigJson {
   public ModelConfig model() {
     Family family = family();
     try {
-      return family.translation().config(this);
+      return family.translation().config(this).withGating(variants());
     } catch (ModelException | TensorException e) {
       throw new CheckpointException(where + ": " + e.getMessage(), e);
     }
+  }
+
+  /** The gate variants under {@code filigree}: a list of names. */
+  private Set<GateVariant> variants() {
+    JsonNode names =
+        object(FILIGREE).map(own -> own.path("variants")).orElse(MissingNode.getInstance());
+    Set<GateVariant> out = EnumSet.noneOf(GateVariant.class);
+    if (names.isMissingNode()) {
+      return out;
+    }
+    for (JsonNode name : names) {
+      out.add(GateVariant.of(name.asText()).orElseThrow(this::badVariants));
+    }
+    if (!names.isArray()) {
+      throw badVariants();
+    }
+    return out;
+  }
+
+  private CheckpointException badVariants() {
+    return new CheckpointException(
+        "%s: %s.variants is %s, expected a list of %s"
+            .formatted(
+                where,
+                FILIGREE,
+                json.path(FILIGREE).path("variants"),
+                Arrays.stream(GateVariant.values())
+                    .map(GateVariant::label)
+                    .collect(Collectors.joining(", "))));
   }
 
   /**

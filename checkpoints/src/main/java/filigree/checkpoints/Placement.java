@@ -85,6 +85,12 @@ record Placement(String tensor, Layout layout, List<ParameterSpec> parts) {
     }
 
     List<Placement> placements() {
+      // What no family has: weights of gates, under names that other tools pass over.
+      for (ParameterSpec spec : List.copyOf(specs.values())) {
+        if (spec.name().contains(".attn.gate")) {
+          add(ConfigJson.FILIGREE + "." + spec.name(), AS_IT_IS, spec.name());
+        }
+      }
       if (!specs.isEmpty()) {
         throw new AssertionError("no place for " + specs.keySet());
       }

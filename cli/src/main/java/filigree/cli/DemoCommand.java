@@ -111,7 +111,12 @@ final class DemoCommand implements Callable<Integer> {
               sparsifier.run(
                   task.batches(BATCH),
                   new SparsifyRun(
-                      run, configJson, Optional.of(run.path().resolve(DENSE)), progress, common));
+                      run,
+                      configJson,
+                      Optional.of(run.path().resolve(DENSE)),
+                      sparsifier.gating(),
+                      progress,
+                      common));
         }
         SparsifyRun.forget(run.path());
         ObjectNode json = finish(task, dense, result, kernels, run);
@@ -163,6 +168,7 @@ final class DemoCommand implements Callable<Integer> {
         Sparsifier.Trained.ALL,
         MemoryPlan.KEEP_ALL,
         Sparsifier.Control.NONE,
+        Sparsifier.Choices.NONE,
         common.seed());
   }
 

@@ -19,6 +19,7 @@ import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import filigree.transformer.Batch;
 import filigree.transformer.Evaluation;
+import filigree.transformer.GateVariant;
 import filigree.transformer.Gates;
 import filigree.transformer.LearningRate;
 import filigree.transformer.MemoryEstimate;
@@ -30,13 +31,17 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -201,6 +206,36 @@ final class SparsifyCommand implements Callable<Integer> {
   private double beta;
 
   @Option(
+      names = "--variant",
+      split = ",",
+      paramLabel = "NAMES",
+      description =
+          "Gates that differ from the paper's: head-bias (a learned bias for each head),"
+              + " own-projection (queries and keys of their own), renormalised (output divided by"
+              + " the open share); several with commas. Attention is then computed step by step,"
+              + " which is several times slower and takes memory for tables of all queries and"
+              + " keys.")
+  private List<String> variants = List.of();
+
+  @Option(
+      names = "--weights",
+      defaultValue = "uniform",
+      paramLabel = "late|early|FILE.json",
+      description =
+          "How much edges of each layer and head count in what is minimised: late layers more,"
+              + " early layers more, or a JSON list with a number, or a list with a number for each"
+              + " head, for every layer (default: ${DEFAULT-VALUE}).")
+  private String edgeWeights;
+
+  @Option(
+      names = "--patience",
+      paramLabel = "N",
+      description =
+          "End after this many validations in a row, one every 50 steps, without fewer edges within"
+              + " the tolerance (default: never).")
+  private Integer patience;
+
+  @Option(
       names = "--resume",
       description = "Go on with the run in --out, with the same other options.")
   private boolean resume;
@@ -281,8 +316,16 @@ final class SparsifyCommand implements Callable<Integer> {
       run.describe(description);
       SparsifyRun listener =
           new SparsifyRun(
-              run, model.checkpoint().configJson(), Optional.of(source), progress, common);
+              run,
+              model.checkpoint().configJson(),
+              Optional.of(source),
+              sparsifier.gating(),
+              progress,
+              common);
       result = sparsifier.run(sampler, listener);
+      if (result.steps() < steps) {
+        description.put("ended_early_at_step", result.steps());
+      }
       ObjectNode json = json(result, run);
       atTheEnd(new Ended(model, kernels, batches, held, result), run, json);
       description.set("result", json.deepCopy());
@@ -347,6 +390,14 @@ final class SparsifyCommand implements Callable<Integer> {
 
   /** Blocks are computed again, for a third more of arithmetic, only where they must be. */
   private MemoryPlan plan(LoadedModel model, Sparsifier.Settings asked, int tokens) {
+    ModelConfig config = model.checkpoint().config();
+    if (!asked.choices().variants().isEmpty() || !config.gating().isEmpty()) {
+      long bytes = SparsifierMemory.tableBytes(config, batchSize, tokens);
+      common.requireFits(
+          "the attention tables of --variant need %.1f MiB of memory"
+              .formatted(CommonOptions.mebibytes(bytes)),
+          bytes);
+    }
     MemoryEstimate keeping = estimate(model, asked.trained(), MemoryPlan.KEEP_BLOCKS, tokens);
     if (common.fits(keeping.totalBytes())) {
       common.requireFits("sparsify", keeping);
@@ -380,7 +431,29 @@ final class SparsifyCommand implements Callable<Integer> {
         trained(),
         MemoryPlan.KEEP_BLOCKS,
         control,
+        choices(),
         common.seed());
+  }
+
+  private Sparsifier.Choices choices() {
+    Set<GateVariant> chosen = EnumSet.noneOf(GateVariant.class);
+    for (String name : variants) {
+      chosen.add(
+          GateVariant.of(name)
+              .orElseThrow(
+                  () ->
+                      new UsageException(
+                          "--variant has '%s', expected %s"
+                              .formatted(
+                                  name,
+                                  Arrays.stream(GateVariant.values())
+                                      .map(GateVariant::label)
+                                      .collect(Collectors.joining(", "))))));
+    }
+    return new Sparsifier.Choices(
+        chosen,
+        EdgeWeightsFile.parse(edgeWeights),
+        patience == null ? OptionalInt.empty() : OptionalInt.of(patience));
   }
 
   private Sparsifier.Trainables trained() {

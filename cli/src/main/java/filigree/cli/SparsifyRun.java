@@ -1,6 +1,7 @@
 package filigree.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.checkpoints.CheckpointWriter;
 import filigree.checkpoints.PeftAdapter;
@@ -10,11 +11,13 @@ import filigree.sparsity.Metrics;
 import filigree.sparsity.RunFolder;
 import filigree.sparsity.Sparsifier;
 import filigree.sparsity.SparsifierState;
+import filigree.transformer.GateVariant;
 import filigree.transformer.Parameters;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * Writes what a post-training run reports: a line per step, the best model whenever there is a
@@ -26,6 +29,7 @@ final class SparsifyRun implements Sparsifier.Listener {
   private final RunFolder folder;
   private final JsonNode configJson;
   private final Optional<Path> source;
+  private final Set<GateVariant> variants;
   private final Progress progress;
   private final CommonOptions common;
   private Sparsifier.Candidate best;
@@ -34,11 +38,13 @@ final class SparsifyRun implements Sparsifier.Listener {
       RunFolder folder,
       JsonNode configJson,
       Optional<Path> source,
+      Set<GateVariant> variants,
       Progress progress,
       CommonOptions common) {
     this.folder = folder;
     this.configJson = configJson;
     this.source = source;
+    this.variants = variants;
     this.progress = progress;
     this.common = common;
   }
@@ -70,6 +76,10 @@ final class SparsifyRun implements Sparsifier.Listener {
     ObjectNode settings = gates.toJson();
     settings.put("step", candidate.step());
     settings.put("satisfied", candidate.satisfied());
+    if (!variants.isEmpty()) {
+      ArrayNode names = settings.putArray("variants");
+      variants.forEach(variant -> names.add(variant.label()));
+    }
     if (!weights.adapters().isEmpty()) {
       PeftAdapter.replace(
           folder.model(),

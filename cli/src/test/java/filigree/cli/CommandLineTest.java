@@ -1,5 +1,6 @@
 package filigree.cli;
 
+import static java.nio.charset.StandardCharsets.ISO_8859_1;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
@@ -274,6 +275,116 @@ class CommandLineTest {
             which,
             "--json")
         .json();
+  }
+
+  @Test
+  void gateVariantsAreTrainedSavedAndRun() throws IOException {
+    Path out = folder.resolve("variants");
+    JsonNode result =
+        run(
+                "sparsify",
+                model,
+                "--data",
+                text,
+                "--out",
+                out,
+                "--steps",
+                20,
+                "--lr",
+                "1e-2",
+                "--gate-bias",
+                "0.1",
+                "--tolerance",
+                "0.5",
+                "--variant",
+                "head-bias,own-projection,renormalised",
+                "--json")
+            .json();
+    JsonNode config = MAPPER.readTree(Files.readString(out.resolve("model/config.json")));
+    assertThat(config.path("filigree").path("variants")).hasSize(3);
+    assertThat(Files.readString(out.resolve("model/model.safetensors"), ISO_8859_1))
+        .contains("filigree.blocks.1.attn.gate.bias", "filigree.blocks.0.attn.gate_q.weight");
+    JsonNode eval = run("eval", out, "--data", text, "--json").json();
+    assertThat(eval.path("gates").asText()).isEqualTo("hard");
+    assertThat(eval.path("density").asDouble())
+        .isCloseTo(result.path("density").asDouble(), within(0.1))
+        .isLessThan(1);
+    JsonNode dense = run("eval", out, "--data", text, "--gates", "dense", "--json").json();
+    assertThat(dense.path("ce")).isNotEqualTo(eval.path("ce"));
+    assertThat(run("generate", out, "--prompt", "the ", "--max-tokens", 4, "--json").json())
+        .isNotEmpty();
+    run("logits", out, "--text", "cat", "--out", folder.resolve("v.safetensors"), "--json").json();
+    assertThat(run("inspect", out, "--json").json().path("parameters").asInt())
+        .isGreaterThan(run("inspect", model, "--json").json().path("parameters").asInt());
+    Path again = folder.resolve("variants-again");
+    run("sparsify", out, "--data", text, "--out", again, "--steps", 2, "--json").json();
+    assertThat(Files.readString(again.resolve("model/config.json"))).contains("own-projection");
+    Path x = folder.resolve("x");
+    run("sparsify", model, "--data", text, "--out", x, "--variant", "headbias")
+        .isRefused("--variant has 'headbias'", "head-bias");
+    run("sparsify", model, "--data", text, "--out", x, "--variant", "head-bias", "--lora", 2)
+        .isRefused("--variant", "--lora");
+    run("sparsify", out, "--data", text, "--out", x, "--lora", 2).isRefused("--lora");
+    assertThat(x).doesNotExist();
+  }
+
+  @Test
+  void edgesMayWeighDifferently() throws IOException {
+    Path weights = folder.resolve("weights.json");
+    Files.writeString(weights, "[1, [0.5, 2]]");
+    Path out = folder.resolve("weighted");
+    JsonNode result =
+        run(
+                "sparsify",
+                model,
+                "--data",
+                text,
+                "--out",
+                out,
+                "--steps",
+                20,
+                "--weights",
+                weights,
+                "--json")
+            .json();
+    assertThat(result.path("steps").asInt()).isEqualTo(20);
+    Path x = folder.resolve("x");
+    run("sparsify", model, "--data", text, "--out", x, "--weights", "middle")
+        .isRefused("--weights is 'middle'", "late");
+    Files.writeString(weights, "[1, 2, 3]");
+    run("sparsify", model, "--data", text, "--out", x, "--weights", weights)
+        .isRefused("--weights is of 3 layers", "has 2");
+    Files.writeString(weights, "[1, [-1, 2]]");
+    run("sparsify", model, "--data", text, "--out", x, "--weights", weights)
+        .isRefused("--weights has -1");
+    assertThat(x).doesNotExist();
+  }
+
+  @Test
+  void patienceEndsARun() throws IOException {
+    Path out = folder.resolve("patient");
+    Run run =
+        run(
+            "sparsify",
+            model,
+            "--data",
+            text,
+            "--out",
+            out,
+            "--steps",
+            1000,
+            "--lr",
+            "1e-9",
+            "--patience",
+            2,
+            "--json");
+    assertThat(run.json().path("steps").asInt()).isLessThan(1000);
+    assertThat(run.err()).contains("the run ends early");
+    assertThat(
+            MAPPER.readTree(Files.readString(out.resolve("run.json"))).path("ended_early_at_step"))
+        .isEqualTo(run.json().path("steps"));
+    run("sparsify", model, "--data", text, "--out", folder.resolve("x"), "--patience", 0)
+        .isRefused("--patience is 0");
   }
 
   @Test

@@ -17,16 +17,17 @@ import java.util.List;
 
 /**
  * What a step minimises: crossEntropy x CE + distillation x KL(teacher || student) + beta x
- * expected density. It looks at no number, so that it can be run dry to know the memory that it
- * takes.
+ * expected density, whose layers and heads may weigh differently. It looks at no number, so that it
+ * can be run dry to know the memory that it takes.
  *
  * @param teacher the frozen dense model
  * @param student the model that is trained
- * @param weights of the terms
+ * @param weights of the terms that hold the loss
+ * @param edges weights of layers and heads in the density
  * @param plan what is kept for the backward pass
  */
 public record Objective(
-    Transformer teacher, Transformer student, Weights weights, MemoryPlan plan) {
+    Transformer teacher, Transformer student, Weights weights, EdgeWeights edges, MemoryPlan plan) {
   /**
    * Weights of the terms that hold the loss.
    *
@@ -66,7 +67,7 @@ public record Objective(
    *
    * @param total what is minimised
    * @param ce mean cross-entropy, nats
-   * @param density expected density
+   * @param density expected density, every edge counted alike
    * @param counts open edges, as in {@link Transformer.Output#counts}
    */
   record Values(Var total, Var ce, Var density, List<Var> counts) {}
@@ -86,7 +87,8 @@ public record Objective(
       Transformer.Scored scored = student.score(pass, batch, gates, plan);
       Var ce = Transformer.mean(pass, scored.losses(), batch);
       Var density = scored.density(pass);
-      Var total = sum(pass, new Term(weights.crossEntropy(), ce), new Term(beta, density));
+      Var penalty = penalty(pass, scored.expected(), density);
+      Var total = sum(pass, new Term(weights.crossEntropy(), ce), new Term(beta, penalty));
       return new Values(total, ce, density, scored.counts());
     }
     Transformer.Output output = student.forward(pass, batch.ids(), gates, plan.recompute());
@@ -104,8 +106,16 @@ public record Objective(
             pass,
             new Term(weights.crossEntropy(), ce),
             new Term(weights.distillation(), divergence),
-            new Term(beta, density));
+            new Term(beta, penalty(pass, output.expected(), density)));
     return new Values(total, ce, density, output.counts());
+  }
+
+  private Var penalty(Pass pass, List<Var> expected, Var density) {
+    return switch (edges) {
+      case EdgeWeights.Uniform() -> density;
+      case EdgeWeights.Late(), EdgeWeights.Early(), EdgeWeights.Table(var _) ->
+          edges.mean(pass, expected);
+    };
   }
 
   private record Term(double weight, Var value) {}

@@ -10,18 +10,23 @@ import filigree.tensor.Kernels;
 import filigree.tensor.Workspace;
 import filigree.transformer.Batch;
 import filigree.transformer.Evaluation;
+import filigree.transformer.GateVariant;
 import filigree.transformer.Gates;
 import filigree.transformer.LearningRate;
 import filigree.transformer.MemoryPlan;
+import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.TrainingData;
 import filigree.transformer.Transformer;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalDouble;
+import java.util.OptionalInt;
 import java.util.SequencedMap;
+import java.util.Set;
 import java.util.function.Predicate;
 
 /**
@@ -83,6 +88,28 @@ public final class Sparsifier implements AutoCloseable {
   }
 
   /**
+   * What may be chosen, and ordinarily is not.
+   *
+   * @param variants how the gates differ from plain ones
+   * @param edges how much the edges of each layer and head count in what is minimised
+   * @param patience validations after the learning rate's warm-up without fewer edges within the
+   *     tolerance, after which a run ends early; empty for never
+   */
+  public record Choices(Set<GateVariant> variants, EdgeWeights edges, OptionalInt patience) {
+    /** Plain gates, every edge alike, all steps. */
+    public static final Choices NONE =
+        new Choices(Set.of(), EdgeWeights.uniform(), OptionalInt.empty());
+
+    /** Checks the ranges. */
+    public Choices {
+      if (patience.isPresent() && patience.getAsInt() < 1) {
+        throw new RunException(
+            "--patience is " + patience.getAsInt() + ", expected 1 or more validations");
+      }
+    }
+  }
+
+  /**
    * How a run goes.
    *
    * @param steps how many
@@ -95,6 +122,7 @@ public final class Sparsifier implements AutoCloseable {
    * @param trained which parameters are trained
    * @param plan what is kept in memory for the backward pass
    * @param control what it is compared with
+   * @param choices what ordinarily is not chosen
    * @param seed of the gate noise
    */
   public record Settings(
@@ -108,11 +136,17 @@ public final class Sparsifier implements AutoCloseable {
       Trainables trained,
       MemoryPlan plan,
       Control control,
+      Choices choices,
       long seed) {
     /** Checks the ranges. */
     public Settings {
       if (steps < 1) {
         throw new RunException("--steps is " + steps + ", expected 1 or more");
+      }
+      if (trained instanceof Lora && !choices.variants().isEmpty()) {
+        throw new RunException(
+            "--variant and --lora exclude each other: gates with weights of their own cannot be"
+                + " kept in an adapter; leave one out");
       }
     }
 
@@ -134,6 +168,7 @@ public final class Sparsifier implements AutoCloseable {
           trained,
           other,
           control,
+          choices,
           seed);
     }
   }
@@ -208,7 +243,7 @@ public final class Sparsifier implements AutoCloseable {
    * @param tau the highest loss allowed
    * @param gates the gates of the chosen model
    * @param sampledCe the last average model's loss with gates as they are trained
-   * @param steps steps done
+   * @param steps steps done; fewer than asked for where it ended early
    */
   public record Result(
       Candidate best,
@@ -245,6 +280,7 @@ public final class Sparsifier implements AutoCloseable {
   private long step;
   private long tokens;
   private int probes;
+  private int stale;
   private double usualNorm;
 
   /**
@@ -268,14 +304,18 @@ public final class Sparsifier implements AutoCloseable {
     this.teacher = dense;
     this.student = student(dense);
     this.average = following(student);
-    this.objective = new Objective(teacher, student, settings.weights(), settings.plan());
+    settings.choices().edges().requireFits(dense.config());
+    this.objective =
+        new Objective(
+            teacher, student, settings.weights(), settings.choices().edges(), settings.plan());
     this.constraint = new Constraint(settings.constraint());
     // Decay would pull queries and keys towards 0, and with them every gate logit.
     Predicate<Param> decays =
         param ->
             param.value().shape().rank() > 1
                 && !param.name().contains(".attn.q")
-                && !param.name().contains(".attn.k");
+                && !param.name().contains(".attn.k")
+                && !param.name().contains(".attn.gate");
     this.optimiser = new AdamW(optimiser, decays, kernels, state);
     this.heldOut =
         new HeldOut(validation, dense, settings.measuring().probeTokens(), kernels, scratch);
@@ -293,12 +333,21 @@ public final class Sparsifier implements AutoCloseable {
       throw new RunException(
           "the model to post-train carries adapters already; merge them first: filigree merge");
     }
+    Set<GateVariant> variants = EnumSet.noneOf(GateVariant.class);
+    variants.addAll(dense.config().gating());
+    variants.addAll(settings.choices().variants());
+    if (settings.trained() instanceof Lora && !variants.isEmpty()) {
+      throw new RunException(
+          "this model's gates have weights of their own, which --lora cannot keep in an adapter;"
+              + " leave it out");
+    }
+    ModelConfig config = dense.config().withGating(variants);
     Parameters changed =
         switch (settings.trained()) {
-          case Trained weights -> own.copy(state, weights::includes);
+          case Trained weights -> own.withGating(config, state).copy(state, weights::includes);
           case Lora lora -> own.with(lora.adapters(dense, state, settings.seed()));
         };
-    return new Transformer(dense.config(), changed, state);
+    return new Transformer(config, changed, state);
   }
 
   private Transformer following(Transformer model) {
@@ -327,7 +376,7 @@ public final class Sparsifier implements AutoCloseable {
       Gates sampled = trainedWith(bias, 0);
       double excess = 0;
       for (int i = 0; i < probes; i++) {
-        excess += heldOut.excess(teacher, sampled, i) / probes;
+        excess += heldOut.excess(student, sampled, i) / probes;
       }
       if (excess <= START_WITHIN) {
         return bias;
@@ -364,6 +413,15 @@ public final class Sparsifier implements AutoCloseable {
   }
 
   /**
+   * Returns how the trained model's gates differ from plain ones.
+   *
+   * @return what the dense model has and what was chosen
+   */
+  public Set<GateVariant> gating() {
+    return student.config().gating();
+  }
+
+  /**
    * Returns the memory taken so far, beside that of the dense model.
    *
    * @return bytes of copies, moments, activations and gradients, as reserved from the system
@@ -384,6 +442,7 @@ public final class Sparsifier implements AutoCloseable {
     step = saved.step();
     tokens = saved.tokens();
     probes = saved.probes();
+    stale = saved.stale();
     usualNorm = saved.usualNorm();
   }
 
@@ -399,7 +458,7 @@ public final class Sparsifier implements AutoCloseable {
     if (best.isEmpty()) {
       consider(listener);
     }
-    while (step < settings.steps()) {
+    while (step < settings.steps() && !outOfPatience()) {
       step++;
       Taken taken = take(data, listener);
       follow();
@@ -436,8 +495,19 @@ public final class Sparsifier implements AutoCloseable {
                 trained(average),
                 optimiser,
                 new SparsifierState.Progress(
-                    step, tokens, probes, usualNorm, constraint.state(), best.orElseThrow())));
+                    step,
+                    tokens,
+                    probes,
+                    usualNorm,
+                    constraint.state(),
+                    best.orElseThrow(),
+                    stale)));
       }
+    }
+    if (step < settings.steps()) {
+      listener.notice(
+          "step %d: %d validations in a row found no fewer edges within the tolerance; the run ends early"
+              .formatted(step, stale));
     }
     Candidate chosen = best.orElseThrow();
     return new Result(chosen, denseCe(), tau(), gates, sampledCe(), step);
@@ -450,6 +520,11 @@ public final class Sparsifier implements AutoCloseable {
       case L1 -> new Gates.Soft(bias);
       case NONE, FIXED -> new Gates.Sampled(bias, settings.seed(), step);
     };
+  }
+
+  private boolean outOfPatience() {
+    OptionalInt patience = settings.choices().patience();
+    return patience.isPresent() && stale >= patience.getAsInt();
   }
 
   /** What a training step measured. */
@@ -536,6 +611,17 @@ public final class Sparsifier implements AutoCloseable {
     double excess = measured.ce() - heldOut.denseCe();
     Candidate candidate =
         new Candidate(step, measured, excess, excess <= settings.constraint().tolerance());
+    if (!Double.isFinite(excess)) {
+      listener.notice(
+          "step %d: the loss on held-out text is %s; the run has diverged, try a lower --lr"
+              .formatted(step, measured.ce()));
+    } else if (measured.edgesPerQuery() == 0 && !candidate.satisfied()) {
+      listener.notice(
+          "step %d: no gate is open on the held-out text; the gates have collapsed"
+              .formatted(step));
+    }
+    boolean fewer = candidate.satisfied() && (best.isEmpty() || candidate.beats(best.get()));
+    stale = fewer || step <= settings.rate().warmup() ? 0 : stale + 1;
     if (best.isEmpty() || candidate.beats(best.get())) {
       best = Optional.of(candidate);
       listener.best(candidate, average.parameters(), gates);

@@ -16,11 +16,15 @@ import filigree.transformer.MemoryPlan;
 import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.Transformer;
+import java.util.Set;
 
 /** How much memory post-training takes for tensors: its own step, done dry. */
 public final class SparsifierMemory {
   /** Copies of what is trained: the student's and the average's. */
   private static final int COPIES = 2;
+
+  /** Tables of a layer with gate variants: scores of both kinds, pattern, gates, what is kept. */
+  private static final int TABLES = 12;
 
   private SparsifierMemory() {}
 
@@ -41,7 +45,7 @@ public final class SparsifierMemory {
       MemoryPlan plan) {}
 
   /**
-   * Estimates.
+   * Estimates, for plain gates: variants add {@link #tableBytes} and a few small weights.
    *
    * @param config the model
    * @param frozen what the dense model's weights take, which the student shares where it does not
@@ -51,7 +55,7 @@ public final class SparsifierMemory {
    */
   public static MemoryEstimate of(ModelConfig config, MemoryEstimate.Weights frozen, Task task) {
     Dry dry = new Dry(task);
-    long step = DryRun.ofStep(config, task.batch(), task.time(), dry::run);
+    long step = DryRun.ofStep(config.withGating(Set.of()), task.batch(), task.time(), dry::run);
     return new MemoryEstimate(
         frozen.residentBytes() + COPIES * dry.trainedBytes,
         frozen.mappedBytes(),
@@ -59,6 +63,20 @@ public final class SparsifierMemory {
         dry.momentBytes,
         task.batch(),
         task.time());
+  }
+
+  /**
+   * What attention step by step takes besides, which gate variants need: tables of all queries and
+   * keys that the backward pass reads, where blocks are kept.
+   *
+   * @param config the model
+   * @param batch sequences at once
+   * @param time tokens of each
+   * @return bytes
+   */
+  public static long tableBytes(ModelConfig config, int batch, int time) {
+    long entries = (long) batch * config.attention().heads() * time * time;
+    return entries * config.sizes().layers() * TABLES * Float.BYTES;
   }
 
   /** The step, and what it finds besides its own workspace. */
@@ -87,7 +105,8 @@ public final class SparsifierMemory {
         }
         Transformer student = new Transformer(dense.config(), changed, tables);
         Tensor share = memory.allocate(batch.targets().shape(), own.computing());
-        Objective objective = new Objective(dense, student, task.weights(), task.plan());
+        Objective objective =
+            new Objective(dense, student, task.weights(), EdgeWeights.uniform(), task.plan());
         try (Pass frozen = Pass.inference(kernels, teacherMemory);
             Pass pass = Pass.recording(kernels, memory).training(task.trained()::includes)) {
           Objective.Values values =

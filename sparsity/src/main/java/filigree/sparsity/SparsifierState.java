@@ -35,6 +35,7 @@ public record SparsifierState(
    * @param usualNorm running mean of the gradient norm
    * @param constraint the controller
    * @param best the best model so far
+   * @param stale validations in a row without fewer edges within the tolerance
    */
   public record Progress(
       long step,
@@ -42,7 +43,8 @@ public record SparsifierState(
       int probes,
       double usualNorm,
       Constraint.State constraint,
-      Sparsifier.Candidate best) {}
+      Sparsifier.Candidate best,
+      int stale) {}
 
   /**
    * Collects what a run changes; what stays frozen is not in its state.
@@ -126,6 +128,10 @@ public record SparsifierState(
 
   double usualNorm() {
     return progress.usualNorm();
+  }
+
+  int stale() {
+    return progress.stale();
   }
 
   Constraint.State constraint() {

@@ -1,6 +1,7 @@
 package filigree.transformer;
 
 import filigree.autograd.Op;
+import filigree.autograd.Param;
 import filigree.autograd.Pass;
 import filigree.autograd.Var;
 import filigree.tensor.Arithmetic;
@@ -13,6 +14,7 @@ import filigree.tensor.Tensor;
 import filigree.tensor.Transpose;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /**
  * Attention in five steps: query, key, value, pattern, output. Ordinarily the pattern and what
@@ -39,6 +41,10 @@ final class AttentionLayer {
   private final Transformer.Linear key;
   private final Transformer.Linear value;
   private final Transformer.Linear output;
+  private final Set<GateVariant> variants;
+  private final Optional<Transformer.Linear> gateQuery;
+  private final Optional<Transformer.Linear> gateKey;
+  private final Optional<Param> gateBias;
 
   AttentionLayer(
       ModelConfig config, Parameters parameters, Sites.Block sites, int layer, Tables tables) {
@@ -55,6 +61,14 @@ final class AttentionLayer {
     double epsilon = config.norm().epsilon();
     this.queryNorm = normed ? norm(parameters, name + "qnorm", epsilon) : Optional.empty();
     this.keyNorm = normed ? norm(parameters, name + "knorm", epsilon) : Optional.empty();
+    this.variants = config.gating();
+    boolean ownMaps = variants.contains(GateVariant.OWN_PROJECTION);
+    this.gateQuery = ownMaps ? map(parameters, name + "gate_q") : Optional.empty();
+    this.gateKey = ownMaps ? map(parameters, name + "gate_k") : Optional.empty();
+    this.gateBias =
+        variants.contains(GateVariant.HEAD_BIAS)
+            ? Optional.of(parameters.get(name + "gate.bias"))
+            : Optional.empty();
   }
 
   Output forward(Pass pass, Var x, Gates gates, Optional<KeyValueCache> cache) {
@@ -85,15 +99,51 @@ final class AttentionLayer {
             1 / Math.sqrt(sizes.headDim()),
             gates.of(layer),
             sizes.windowOrAll());
+    // Noted in the cache whatever the gates: later tokens may be run with others.
+    Optional<Read> ownRead = ownRead(pass, x, cache);
+    boolean fused =
+        !somebodyLooks(pass) && (variants.isEmpty() || spec.gate() instanceof Gate.Open);
     List<Var> attended =
-        somebodyLooks(pass)
-            ? stepByStep(pass, spec, q, k, v)
-            : pass.applyAll(new Op.Attention(spec), q, k, v);
+        fused
+            ? pass.applyAll(new Op.Attention(spec), q, k, v)
+            : stepByStep(pass, spec, new Read(q, k), v, ownRead);
     Var z = pass.at(sites.z, attended.get(0));
     Shape merged =
         Shape.of(z.shape().dim(0), z.shape().dim(1), (long) sizes.heads() * sizes.headDim());
     Var out = output.forward(pass, pass.apply(new Op.Reshape(merged), z));
     return new Output(out, attended.get(1), attended.get(2));
+  }
+
+  private Optional<Transformer.Linear> map(Parameters parameters, String name) {
+    return Optional.of(Transformer.Linear.of(parameters, name, sizes.bias()));
+  }
+
+  /** Queries and keys, both [batch, time, heads, headDim], ready to be multiplied. */
+  private record Read(Var q, Var k) {}
+
+  /** Queries and keys that only the gates read, made as the ordinary ones are. */
+  private Optional<Read> ownRead(Pass pass, Var x, Optional<KeyValueCache> cache) {
+    if (gateQuery.isEmpty() || gateKey.isEmpty()) {
+      return Optional.empty();
+    }
+    int offset = cache.map(KeyValueCache::length).orElse(0);
+    Var q = heads(pass, clipped(pass, gateQuery.get().forward(pass, x)), sizes.heads());
+    Var k = heads(pass, clipped(pass, gateKey.get().forward(pass, x)), sizes.kvHeads());
+    if (queryNorm.isPresent()) {
+      q = normed(pass, q, queryNorm.get(), sites.gateNormQ);
+    }
+    if (keyNorm.isPresent()) {
+      k = normed(pass, k, keyNorm.get(), sites.gateNormK);
+    }
+    if (rotary.isPresent()) {
+      q = rotate(pass, q, rotary.get(), offset);
+      k = rotate(pass, k, rotary.get(), offset);
+    }
+    if (cache.isPresent()) {
+      Tensor all = cache.get().extendGateKeys(Transformer.kernels(pass), layer, k.value());
+      k = pass.constant(all);
+    }
+    return Optional.of(new Read(q, k));
   }
 
   private boolean somebodyLooks(Pass pass) {
@@ -138,31 +188,24 @@ final class AttentionLayer {
   }
 
   /** The formula of {@link Op.Attention}, every table made and named. */
-  private List<Var> stepByStep(Pass pass, AttentionSpec spec, Var q, Var k, Var v) {
-    long batch = q.shape().dim(0);
-    long queries = q.shape().dim(1);
-    long keys = k.shape().dim(1);
+  private List<Var> stepByStep(
+      Pass pass, AttentionSpec spec, Read read, Var v, Optional<Read> gateRead) {
+    long batch = read.q().shape().dim(0);
+    long queries = read.q().shape().dim(1);
+    long keys = read.k().shape().dim(1);
     long group = spec.heads() / spec.kvHeads();
-    // Query heads that share a key head lie side by side: [batch, kvHeads, group x query, headDim].
-    Shape grouped = Shape.of(batch, spec.kvHeads(), group * queries, spec.headDim());
-    Shape table = Shape.of(batch, spec.heads(), queries, keys);
-    Shape groupedTable = Shape.of(batch, spec.kvHeads(), group * queries, keys);
     Op swap = Op.exchange(4, 1, 2);
-    Var qs = pass.apply(new Op.Reshape(grouped), pass.apply(swap, q));
-    Var ks = pass.apply(swap, k);
+    Shape groupedTable = Shape.of(batch, spec.kvHeads(), group * queries, keys);
     Var vs = pass.apply(swap, v);
 
-    Var products = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), qs, ks);
-    Var scaled =
-        pass.apply(new Op.Scale(spec.scale()), pass.apply(new Op.Reshape(table), products));
-    Var scores =
-        pass.at(
-            sites.scores,
-            pass.apply(new Op.CausalMask(spec.window(), Double.NEGATIVE_INFINITY), scaled));
+    Var scores = pass.at(sites.scores, scores(pass, spec, read));
     Var pattern = pass.at(sites.pattern, pass.apply(new Op.Softmax(), scores));
-    Var logits = pass.at(sites.gateLogits, plus(pass, scores, spec.gate().biasOrZero()));
+    Var gateScores = gateRead.isPresent() ? scores(pass, spec, gateRead.get()) : scores;
+    Var moved = plus(pass, gateScores, spec.gate().biasOrZero());
+    Var logits = pass.at(sites.gateLogits, withHeadBias(pass, moved));
     Var gate = pass.at(sites.gate, pass.apply(new Op.Gating(spec.gate()), logits));
-    Var kept = pass.apply(new Op.Combine(Arithmetic.MULTIPLY), pattern, gate);
+    Var open = pass.apply(new Op.Combine(Arithmetic.MULTIPLY), pattern, gate);
+    Var kept = variants.contains(GateVariant.RENORMALISED) ? renormalised(pass, open) : open;
 
     Var mixed =
         pass.apply(
@@ -172,6 +215,50 @@ final class AttentionLayer {
     Shape perHead = Shape.of(batch, spec.heads(), queries, spec.headDim());
     Var y = pass.apply(swap, pass.apply(new Op.Reshape(perHead), mixed));
     return List.of(y, expected(pass, spec, logits), counts(pass, spec, logits.value()));
+  }
+
+  private Var withHeadBias(Pass pass, Var logits) {
+    if (gateBias.isEmpty()) {
+      return logits;
+    }
+    Var byHead =
+        pass.apply(new Op.Reshape(Shape.of(sizes.heads(), 1, 1)), pass.param(gateBias.get()));
+    return pass.apply(new Op.Combine(Arithmetic.ADD), logits, byHead);
+  }
+
+  /** Rows divided by their sums; a row of zeros by 1, so that nothing is divided by 0. */
+  private static Var renormalised(Pass pass, Var open) {
+    Shape table = open.shape();
+    Shape rows = Shape.of(table.dim(0), table.dim(1), table.dim(2), 1);
+    Var mass = pass.apply(new Op.Sum(rows), open);
+    // Constants: whether a row is empty is not differentiated. A gate's table has no more queries
+    // than keys, so sums of rows stand as the keys of one query.
+    Shape line = Shape.of(table.dim(0), table.dim(1), 1, table.dim(2));
+    Var found = pass.apply(new Op.Reshape(line), pass.constant(mass.value()));
+    Var some = pass.apply(new Op.Gating(new Gate.Hard(0)), found);
+    Var empty = pass.apply(new Op.Reshape(rows), plus(pass, pass.apply(new Op.Scale(-1), some), 1));
+    return pass.apply(
+        new Op.Combine(Arithmetic.DIVIDE),
+        open,
+        pass.apply(new Op.Combine(Arithmetic.ADD), mass, empty));
+  }
+
+  /** Scores [batch, heads, query, key], minus infinity where a query may not see a key. */
+  private static Var scores(Pass pass, AttentionSpec spec, Read read) {
+    long batch = read.q().shape().dim(0);
+    long queries = read.q().shape().dim(1);
+    long keys = read.k().shape().dim(1);
+    long group = spec.heads() / spec.kvHeads();
+    // Query heads that share a key head lie side by side: [batch, kvHeads, group x query, headDim].
+    Shape grouped = Shape.of(batch, spec.kvHeads(), group * queries, spec.headDim());
+    Shape table = Shape.of(batch, spec.heads(), queries, keys);
+    Op swap = Op.exchange(4, 1, 2);
+    Var qs = pass.apply(new Op.Reshape(grouped), pass.apply(swap, read.q()));
+    Var ks = pass.apply(swap, read.k());
+    Var products = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), qs, ks);
+    Var scaled =
+        pass.apply(new Op.Scale(spec.scale()), pass.apply(new Op.Reshape(table), products));
+    return pass.apply(new Op.CausalMask(spec.window(), Double.NEGATIVE_INFINITY), scaled);
   }
 
   private static Var plus(Pass pass, Var x, double number) {

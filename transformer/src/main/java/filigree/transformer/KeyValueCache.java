@@ -15,6 +15,7 @@ import java.util.List;
 public final class KeyValueCache {
   private final List<Tensor> keys = new ArrayList<>();
   private final List<Tensor> values = new ArrayList<>();
+  private final List<Tensor> gateKeys = new ArrayList<>();
   private final int capacity;
   private int length;
 
@@ -32,6 +33,9 @@ public final class KeyValueCache {
     for (int layer = 0; layer < config.sizes().layers(); layer++) {
       keys.add(memory.allocate(shape, type));
       values.add(memory.allocate(shape, type));
+      if (config.gating().contains(GateVariant.OWN_PROJECTION)) {
+        gateKeys.add(memory.allocate(shape, type));
+      }
     }
   }
 
@@ -52,6 +56,11 @@ public final class KeyValueCache {
   /** Notes the values of new tokens and returns those of all. */
   Tensor extendValues(Kernels kernels, int layer, Tensor v) {
     return extend(kernels, values.get(layer), v);
+  }
+
+  /** Notes the keys that gates have of their own and returns those of all. */
+  Tensor extendGateKeys(Kernels kernels, int layer, Tensor k) {
+    return extend(kernels, gateKeys.get(layer), k);
   }
 
   /** Counts tokens as held once every layer has noted them. */

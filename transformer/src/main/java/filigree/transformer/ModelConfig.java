@@ -5,9 +5,12 @@ import filigree.tensor.Elementwise;
 import filigree.tensor.Gate;
 import filigree.tensor.Shape;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
+import java.util.Set;
 
 /**
  * Everything that distinguishes one decoder-only transformer from another. A family such as GPT-2
@@ -20,6 +23,7 @@ import java.util.OptionalInt;
  * @param attention heads and biases
  * @param mlp the MLP
  * @param head where the output matrix comes from
+ * @param gating how its gates differ from plain ones; of no effect where all gates are open
  */
 public record ModelConfig(
     Sizes sizes,
@@ -28,7 +32,8 @@ public record ModelConfig(
     Positions positions,
     Attention attention,
     Mlp mlp,
-    Head head) {
+    Head head,
+    Set<GateVariant> gating) {
 
   /**
    * The main sizes.
@@ -269,6 +274,8 @@ public record ModelConfig(
 
   /** Checks what the parts must agree on. */
   public ModelConfig {
+    // An enum set, whose order is always the same.
+    gating = gating.isEmpty() ? Set.of() : Collections.unmodifiableSet(EnumSet.copyOf(gating));
     if (positions instanceof Positions.Rotary rotary) {
       int rotated = rotary.rotated(attention.headDim());
       if (rotated < 2 || rotated % 2 != 0) {
@@ -277,6 +284,28 @@ public record ModelConfig(
                 .formatted(rotated, attention.headDim()));
       }
     }
+  }
+
+  /**
+   * A model with plain gates.
+   *
+   * @param sizes vocabulary, context, layers and width
+   * @param residual how attention and MLP read and write the residual stream
+   * @param norm the normalisation
+   * @param positions how positions enter
+   * @param attention heads and biases
+   * @param mlp the MLP
+   * @param head where the output matrix comes from
+   */
+  public ModelConfig(
+      Sizes sizes,
+      Residual residual,
+      Norm norm,
+      Positions positions,
+      Attention attention,
+      Mlp mlp,
+      Head head) {
+    this(sizes, residual, norm, positions, attention, mlp, head, Set.of());
   }
 
   /**
@@ -308,7 +337,18 @@ public record ModelConfig(
         positions,
         attention,
         mlp,
-        head);
+        head,
+        gating);
+  }
+
+  /**
+   * Returns the same model with other gates.
+   *
+   * @param variants how they differ from plain ones
+   * @return a configuration with the weights that they need
+   */
+  public ModelConfig withGating(Set<GateVariant> variants) {
+    return new ModelConfig(sizes, residual, norm, positions, attention, mlp, head, variants);
   }
 
   /**
@@ -330,6 +370,9 @@ public record ModelConfig(
    *   blocks.N.mlp.down.weight, .bias   [width, mlp width], [width]
    *   norm.weight, .bias                [width]
    *   head.weight                       [vocabulary, width]         untied only
+   *   blocks.N.attn.gate.bias           [heads]                     {@link GateVariant#HEAD_BIAS}
+   *   blocks.N.attn.gate_q.weight, .bias     like q                 {@link GateVariant#OWN_PROJECTION}
+   *   blocks.N.attn.gate_k.weight, .bias     like k
    * </pre>
    *
    * @return names and shapes, each once
@@ -365,6 +408,16 @@ public record ModelConfig(
     addNorm(out, "norm");
     if (head == Head.UNTIED) {
       out.add(new ParameterSpec("head.weight", Shape.of(sizes.vocabulary(), width)));
+    }
+    for (int layer = 0; layer < sizes.layers(); layer++) {
+      String name = "blocks." + layer + ".attn.";
+      if (gating.contains(GateVariant.HEAD_BIAS)) {
+        out.add(new ParameterSpec(name + "gate.bias", Shape.of(attention.heads())));
+      }
+      if (gating.contains(GateVariant.OWN_PROJECTION)) {
+        addLinear(out, name + "gate_q", queries, width, attention.bias());
+        addLinear(out, name + "gate_k", keys, width, attention.bias());
+      }
     }
     return out;
   }

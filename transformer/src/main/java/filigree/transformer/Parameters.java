@@ -21,6 +21,9 @@ import java.util.function.Predicate;
  * are widened inside kernels.
  */
 public final class Parameters {
+  /** In the names of the gates' own maps, where ordinary ones have only {@code .attn.}. */
+  private static final String GATE_MAP = ".attn.gate_";
+
   private final Map<String, Param> byName;
   private final Map<String, Adapter> adapters;
   private final DType computing;
@@ -235,6 +238,31 @@ public final class Parameters {
       out.add(adapter.b());
     }
     return out;
+  }
+
+  /**
+   * Returns the same weights with those that a model's gates need besides: queries and keys of the
+   * gates are copies of the ordinary ones, biases of heads are 0.
+   *
+   * @param config the model, whose other parameters are these
+   * @param memory owns what is added
+   * @return parameters that share the weights with these
+   */
+  public Parameters withGating(ModelConfig config, Memory memory) {
+    Map<String, Param> params = new LinkedHashMap<>();
+    for (ModelConfig.ParameterSpec spec : config.parameters()) {
+      String name = spec.name();
+      Param own = byName.get(name);
+      if (own != null) {
+        params.put(name, own);
+      } else if (name.contains(GATE_MAP)) {
+        Tensor source = get(name.replace(GATE_MAP, ".attn.")).value();
+        params.put(name, new Param(name, widened(source, memory)));
+      } else {
+        params.put(name, new Param(name, Tensor.generate(memory, computing, spec.shape(), i -> 0)));
+      }
+    }
+    return new Parameters(params, adapters);
   }
 
   /**

@@ -33,6 +33,8 @@ final class Sites {
     final Site v;
     final Norm normQ;
     final Norm normK;
+    final Norm gateNormQ;
+    final Norm gateNormK;
     final Site rotQ;
     final Site rotK;
     final Site scores;
@@ -60,6 +62,8 @@ final class Sites {
       v = new Site(block + "attn.hook_v");
       normQ = new Norm(block + "attn.q_norm");
       normK = new Norm(block + "attn.k_norm");
+      gateNormQ = new Norm(block + "attn.gate_q_norm");
+      gateNormK = new Norm(block + "attn.gate_k_norm");
       rotQ = new Site(block + "attn.hook_rot_q");
       rotK = new Site(block + "attn.hook_rot_k");
       scores = new Site(block + "attn.hook_attn_scores");
@@ -140,6 +144,10 @@ final class Sites {
     if (config.attention().qkNorm() != ModelConfig.QkNorm.ABSENT) {
       out.addAll(block.normQ.all());
       out.addAll(block.normK.all());
+      if (config.gating().contains(GateVariant.OWN_PROJECTION)) {
+        out.addAll(block.gateNormQ.all());
+        out.addAll(block.gateNormK.all());
+      }
     }
     if (config.positions() instanceof ModelConfig.Positions.Rotary) {
       out.addAll(List.of(block.rotQ, block.rotK));

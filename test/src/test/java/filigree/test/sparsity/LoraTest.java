@@ -287,6 +287,7 @@ class LoraTest {
             lora,
             MemoryPlan.KEEP_ALL,
             Sparsifier.Control.NONE,
+            Sparsifier.Choices.NONE,
             7);
     TrainingData validation = TinyModel.text(99, 4);
     List<Batch.Maker> batches =

@@ -86,6 +86,7 @@ class SparsifierMemoryTest {
             trained,
             plan,
             Sparsifier.Control.NONE,
+            Sparsifier.Choices.NONE,
             7);
     try (Workspace memory = new Workspace("weights");
         Kernels kernels = Backend.CPU.open(2)) {

@@ -151,6 +151,7 @@ class SparsifierTest {
         Sparsifier.Trained.ALL,
         MemoryPlan.KEEP_ALL,
         control,
+        Sparsifier.Choices.NONE,
         seed);
   }
 
