@@ -101,7 +101,7 @@ final class GenerateCommand implements Callable<Integer> {
   }
 
   /** The ids that end a text: one number, a list, or none. */
-  private static Set<Integer> stops(JsonNode eos) {
+  static Set<Integer> stops(JsonNode eos) {
     Set<Integer> out = new HashSet<>();
     if (eos.isInt()) {
       out.add(eos.intValue());

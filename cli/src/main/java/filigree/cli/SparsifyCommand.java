@@ -8,6 +8,7 @@ import filigree.checkpoints.Safetensors;
 import filigree.checkpoints.Tokenizer;
 import filigree.sparsity.Constraint;
 import filigree.sparsity.GateSettings;
+import filigree.sparsity.GeneratedText;
 import filigree.sparsity.Lora;
 import filigree.sparsity.Objective;
 import filigree.sparsity.RunFolder;
@@ -133,6 +134,14 @@ final class SparsifyCommand implements Callable<Integer> {
   private double distillation;
 
   @Option(
+      names = "--distill-text",
+      paramLabel = "generated[:N]",
+      description =
+          "Train also on N documents (default: 200) that the dense model generates before training"
+              + " begins.")
+  private String distillText;
+
+  @Option(
       names = "--ce",
       defaultValue = "0",
       paramLabel = "W",
@@ -251,6 +260,8 @@ final class SparsifyCommand implements Callable<Integer> {
       throw new UsageException("--valid-tokens is %d, expected 2 or more".formatted(validTokens));
     }
     Sparsifier.Settings asked = settings(); // before anything long is begun
+    Optional<GeneratedText> asksForText =
+        Optional.ofNullable(distillText).map(GeneratedText::parse);
     if (!resume) {
       RunFolder.requireVacant(out);
     } else if (!Files.exists(SparsifyRun.stateFile(out))) {
@@ -264,29 +275,56 @@ final class SparsifyCommand implements Callable<Integer> {
       Sparsifier.Settings settings = asked.with(plan(model, asked, tokens));
       List<int[]> documents = model.encode(Corpus.of(data).documents());
       List<int[]> heldDocuments = heldOut(model, documents, tokens);
+      List<int[]> generated =
+          asksForText.isPresent()
+              ? generated(asksForText.get(), model, documents, tokens, kernels)
+              : List.of();
+      documents.addAll(generated);
       WindowSampler sampler = new WindowSampler(documents, tokens, batchSize, common.seed());
       Held held = new Held(heldDocuments, Windows.cut(heldDocuments, tokens), tokens);
       List<Batch.Maker> batches = held.windows().batches(Math.max(1, PROBE_TOKENS / tokens));
       try (Sparsifier sparsifier =
           new Sparsifier(model.transformer(), batches, settings, AdamW.Config.DEFAULT, kernels)) {
-        run(model, kernels, sampler, held, batches, sparsifier);
+        run(model, kernels, new Data(sampler, generated, held, batches), sparsifier);
       }
     }
     return Main.DONE;
   }
 
-  private void run(
-      LoadedModel model,
-      Kernels kernels,
-      WindowSampler sampler,
-      Held held,
-      List<Batch.Maker> batches,
-      Sparsifier sparsifier) {
+  /**
+   * Text of a run.
+   *
+   * @param sampler windows of all text that is trained on
+   * @param generated what of that the dense model has generated
+   * @param held what is not trained on
+   * @param batches the same in batches
+   */
+  private record Data(
+      WindowSampler sampler, List<int[]> generated, Held held, List<Batch.Maker> batches) {}
+
+  private List<int[]> generated(
+      GeneratedText asked, LoadedModel model, List<int[]> beginnings, int tokens, Kernels kernels) {
+    Optional<List<int[]>> known = resume ? GeneratedFile.read(out) : Optional.empty();
+    if (known.isPresent()) {
+      return known.get();
+    }
+    Set<Integer> ends = GenerateCommand.stops(model.checkpoint().configJson().path("eos_token_id"));
+    try (Progress progress = new Progress("generate", asked.documents(), common.err())) {
+      return asked.draw(
+          model.transformer(),
+          new GeneratedText.Frame(beginnings, tokens, ends),
+          common.seed(),
+          kernels,
+          done -> progress.to(done, ""));
+    }
+  }
+
+  private void run(LoadedModel model, Kernels kernels, Data text, Sparsifier sparsifier) {
     common
         .err()
         .printf(
             "held-out text: %d tokens, dense loss %.4f nats, tau %.4f; gate bias %s%n",
-            held.windows().scored(),
+            text.held().windows().scored(),
             sparsifier.denseCe(),
             sparsifier.tau(),
             sparsifier.gates().bias());
@@ -308,12 +346,20 @@ final class SparsifyCommand implements Callable<Integer> {
     description.put("tau", sparsifier.tau());
     description.put("tolerance", tolerance);
     description.put("gate_bias", sparsifier.gates().bias());
+    if (!text.generated().isEmpty()) {
+      ObjectNode generated = description.putObject("generated");
+      generated.put("documents", text.generated().size());
+      generated.put("tokens", text.generated().stream().mapToLong(ids -> ids.length).sum());
+    }
 
     Sparsifier.Result result;
     try (Workspace restored = new Workspace("saved state");
         RunFolder run = start(sparsifier, restored);
         Progress progress = new Progress("sparsify", steps, common.err())) {
       run.describe(description);
+      if (!text.generated().isEmpty()) {
+        GeneratedFile.write(run, text.generated());
+      }
       SparsifyRun listener =
           new SparsifyRun(
               run,
@@ -322,12 +368,12 @@ final class SparsifyCommand implements Callable<Integer> {
               sparsifier.gating(),
               progress,
               common);
-      result = sparsifier.run(sampler, listener);
+      result = sparsifier.run(text.sampler(), listener);
       if (result.steps() < steps) {
         description.put("ended_early_at_step", result.steps());
       }
       ObjectNode json = json(result, run);
-      atTheEnd(new Ended(model, kernels, batches, held, result), run, json);
+      atTheEnd(new Ended(model, kernels, text.batches(), text.held(), result), run, json);
       description.set("result", json.deepCopy());
       run.describe(description);
       SparsifyRun.forget(out);

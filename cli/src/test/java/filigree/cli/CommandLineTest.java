@@ -361,6 +361,42 @@ class CommandLineTest {
   }
 
   @Test
+  void textOfTheDenseModelIsTrainedOnToo() throws IOException {
+    List<String> ids = new ArrayList<>();
+    List<Double> losses = new ArrayList<>();
+    for (String[] more :
+        List.of(
+            new String[] {"--distill-text", "generated:5"},
+            new String[] {"--distill-text", "generated:5"},
+            new String[] {"--distill-text", "generated:5", "--seed", "2"},
+            new String[] {})) {
+      Path out = folder.resolve("generated-" + losses.size());
+      List<Object> line = new ArrayList<>();
+      line.addAll(List.of("sparsify", model, "--data", text, "--out", out, "--steps", 20));
+      line.addAll(List.of("--lr", "1e-2", "--json"));
+      line.addAll(Arrays.asList(more));
+      run(line.toArray()).json();
+      List<String> steps = Files.readAllLines(out.resolve("metrics.jsonl"));
+      losses.add(MAPPER.readTree(steps.getLast()).path("ce").asDouble());
+      if (more.length > 0) {
+        ids.add(Files.readString(out.resolve("generated.json")));
+        JsonNode counted =
+            MAPPER.readTree(Files.readString(out.resolve("run.json"))).path("generated");
+        assertThat(counted.path("documents").asInt()).isEqualTo(5);
+        assertThat(counted.path("tokens").asInt()).isBetween(10, 80);
+      }
+    }
+    assertThat(ids.get(1)).isEqualTo(ids.get(0)).isNotEqualTo(ids.get(2));
+    assertThat(losses.get(1)).isEqualTo(losses.get(0));
+    assertThat(losses.get(3)).isNotEqualTo(losses.get(0));
+    Path x = folder.resolve("x");
+    run("sparsify", model, "--data", text, "--out", x, "--distill-text", "written")
+        .isRefused("--distill-text is 'written'", "generated:N");
+    run("sparsify", model, "--data", text, "--out", x, "--distill-text", "generated:0")
+        .isRefused("generated:0");
+  }
+
+  @Test
   void patienceEndsARun() throws IOException {
     Path out = folder.resolve("patient");
     Run run =

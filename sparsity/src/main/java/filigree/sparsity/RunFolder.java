@@ -9,14 +9,19 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.time.InstantSource;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.SequencedMap;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /**
- * What a run leaves behind: {@code run.json}, {@code metrics.jsonl}, and the folder {@code model}.
- * Each file is whole at any moment: lines are appended and flushed one by one, everything else is
- * written under a temporary name and renamed.
+ * What a run leaves behind: {@code run.json}, {@code metrics.jsonl}, the same numbers in {@code
+ * events.out.tfevents.*} for TensorBoard, and the folder {@code model}. Each file is whole at any
+ * moment: lines and records are appended and flushed one by one, everything else is written under a
+ * temporary name and renamed.
  */
 public final class RunFolder implements AutoCloseable {
   /** The folder of the best model so far, in Hugging Face's layout. */
@@ -27,14 +32,35 @@ public final class RunFolder implements AutoCloseable {
 
   private static final String RUN = "run.json";
   private static final String METRICS = "metrics.jsonl";
+
+  /** Numbers of a line that are no curves. */
+  private static final Set<String> NOT_DRAWN = Set.of("step", "wall_ms");
+
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
   private final Path folder;
   private final BufferedWriter metrics;
+  private final EventFile events;
 
-  private RunFolder(Path folder, BufferedWriter metrics) {
+  private RunFolder(Path folder, BufferedWriter metrics, EventFile events) {
     this.folder = folder;
     this.metrics = metrics;
+    this.events = events;
+  }
+
+  /** Opens both logs, or neither. */
+  private static RunFolder opened(Path folder, BufferedWriter metrics, Logs logs)
+      throws IOException {
+    try {
+      return new RunFolder(folder, metrics, logs.open());
+    } catch (IOException e) {
+      metrics.close();
+      throw e;
+    }
+  }
+
+  private interface Logs {
+    EventFile open() throws IOException;
   }
 
   /**
@@ -48,7 +74,10 @@ public final class RunFolder implements AutoCloseable {
     requireVacant(folder);
     try {
       Files.createDirectories(folder);
-      return new RunFolder(folder, open(folder.resolve(METRICS), StandardOpenOption.CREATE_NEW));
+      return opened(
+          folder,
+          open(folder.resolve(METRICS), StandardOpenOption.CREATE_NEW),
+          () -> EventFile.create(folder, InstantSource.system()));
     } catch (IOException e) {
       throw unwritable(folder, e);
     }
@@ -75,7 +104,10 @@ public final class RunFolder implements AutoCloseable {
       Path temporary = folder.resolve(METRICS + ".part");
       Files.write(temporary, kept, StandardCharsets.UTF_8);
       Files.move(temporary, file, StandardCopyOption.ATOMIC_MOVE);
-      return new RunFolder(folder, open(file, StandardOpenOption.APPEND));
+      return opened(
+          folder,
+          open(file, StandardOpenOption.APPEND),
+          () -> EventFile.resume(folder, step, InstantSource.system()));
     } catch (IOException e) {
       throw unwritable(file, e);
     }
@@ -152,12 +184,24 @@ public final class RunFolder implements AutoCloseable {
   }
 
   /**
-   * Appends a line to {@code metrics.jsonl}.
+   * Appends a line to {@code metrics.jsonl}, and its numbers to TensorBoard's file: {@code ce} of
+   * the phase {@code sparse} is {@code sparse/ce} there.
    *
    * @param line one step
    */
   public void append(ObjectNode line) {
+    SequencedMap<String, Double> scalars = new LinkedHashMap<>();
+    String phase = line.path("phase").asText("");
+    line.properties()
+        .forEach(
+            entry -> {
+              if (entry.getValue().isNumber() && !NOT_DRAWN.contains(entry.getKey())) {
+                String tag = phase.isEmpty() ? entry.getKey() : phase + "/" + entry.getKey();
+                scalars.put(tag, entry.getValue().doubleValue());
+              }
+            });
     try {
+      events.append(line.path("step").asLong(), scalars);
       metrics.write(line.toString());
       metrics.newLine();
       metrics.flush();
@@ -168,7 +212,7 @@ public final class RunFolder implements AutoCloseable {
 
   @Override
   public void close() {
-    try {
+    try (EventFile _ = events) {
       metrics.close();
     } catch (IOException e) {
       throw unwritable(folder.resolve(METRICS), e);
