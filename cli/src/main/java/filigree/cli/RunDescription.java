@@ -31,6 +31,23 @@ final class RunDescription {
    */
   static ObjectNode of(
       CommandLine.Model.CommandSpec command, CommonOptions common, Kernels kernels) {
+    ObjectNode run = choices(command, common);
+    run.put("version", Version.number());
+    run.put("jdk", Runtime.version().toString());
+    run.put("cpu", cpu());
+    run.put("backend", kernels.description());
+    run.put("backend_because", common.whyBackend());
+    run.put("started", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
+    return run;
+  }
+
+  /**
+   * The part that whoever begins a run chooses.
+   *
+   * @param command the verb with its options as parsed
+   * @param common the common options
+   */
+  static ObjectNode choices(CommandLine.Model.CommandSpec command, CommonOptions common) {
     ObjectNode run = common.object();
     run.put("verb", command.name());
     ObjectNode arguments = run.putObject("arguments");
@@ -46,12 +63,6 @@ final class RunDescription {
     }
     run.put("seed", common.seed());
     run.put("threads", common.threads());
-    run.put("version", Version.number());
-    run.put("jdk", Runtime.version().toString());
-    run.put("cpu", cpu());
-    run.put("backend", kernels.description());
-    run.put("backend_because", common.whyBackend());
-    run.put("started", Instant.now().truncatedTo(ChronoUnit.SECONDS).toString());
     return run;
   }
 

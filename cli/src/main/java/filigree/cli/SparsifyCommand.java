@@ -246,7 +246,9 @@ final class SparsifyCommand implements Callable<Integer> {
 
   @Option(
       names = "--resume",
-      description = "Go on with the run in --out, with the same other options.")
+      description =
+          "Go on with the run in --out, with the same other options; begin it where there is none"
+              + " yet, and print its result where it has ended.")
   private boolean resume;
 
   @Override
@@ -262,12 +264,21 @@ final class SparsifyCommand implements Callable<Integer> {
     Sparsifier.Settings asked = settings(); // before anything long is begun
     Optional<GeneratedText> asksForText =
         Optional.ofNullable(distillText).map(GeneratedText::parse);
-    if (!resume) {
-      RunFolder.requireVacant(out);
-    } else if (!Files.exists(SparsifyRun.stateFile(out))) {
-      throw new UsageException(
-          "--resume: %s holds no saved state; the run has ended or had not yet saved one"
-              .formatted(out));
+    EarlierRun earlier =
+        resume
+            ? EarlierRun.in(out, RunDescription.choices(spec, common))
+            : new EarlierRun.Nothing();
+    switch (earlier) {
+      case EarlierRun.Nothing() -> RunFolder.requireVacant(out);
+      case EarlierRun.Begun() ->
+          common.err().println("the run had not yet saved a state; it begins again");
+      case EarlierRun.Interrupted() -> {}
+      case EarlierRun.Ended(ObjectNode result) -> {
+        SparsifyRun.forget(out); // a kill may have come between result and removal
+        common.err().println("the run had ended; this is its result");
+        common.print(result);
+        return Main.DONE;
+      }
     }
     try (LoadedModel model = LoadedModel.open(folder, common);
         Kernels kernels = common.open()) {
@@ -285,7 +296,7 @@ final class SparsifyCommand implements Callable<Integer> {
       List<Batch.Maker> batches = held.windows().batches(Math.max(1, PROBE_TOKENS / tokens));
       try (Sparsifier sparsifier =
           new Sparsifier(model.transformer(), batches, settings, AdamW.Config.DEFAULT, kernels)) {
-        run(model, kernels, new Data(sampler, generated, held, batches), sparsifier);
+        run(model, kernels, new Data(sampler, generated, held, batches, earlier), sparsifier);
       }
     }
     return Main.DONE;
@@ -298,9 +309,14 @@ final class SparsifyCommand implements Callable<Integer> {
    * @param generated what of that the dense model has generated
    * @param held what is not trained on
    * @param batches the same in batches
+   * @param earlier what there is of the run already
    */
   private record Data(
-      WindowSampler sampler, List<int[]> generated, Held held, List<Batch.Maker> batches) {}
+      WindowSampler sampler,
+      List<int[]> generated,
+      Held held,
+      List<Batch.Maker> batches,
+      EarlierRun earlier) {}
 
   private List<int[]> generated(
       GeneratedText asked, LoadedModel model, List<int[]> beginnings, int tokens, Kernels kernels) {
@@ -354,7 +370,7 @@ final class SparsifyCommand implements Callable<Integer> {
 
     Sparsifier.Result result;
     try (Workspace restored = new Workspace("saved state");
-        RunFolder run = start(sparsifier, restored);
+        RunFolder run = start(text.earlier(), sparsifier, restored);
         Progress progress = new Progress("sparsify", steps, common.err())) {
       run.describe(description);
       if (!text.generated().isEmpty()) {
@@ -389,10 +405,16 @@ final class SparsifyCommand implements Callable<Integer> {
   }
 
   /** A new run folder, or the old one with its state restored. */
-  private RunFolder start(Sparsifier sparsifier, Workspace restored) {
-    if (!resume) {
-      return RunFolder.create(out);
-    }
+  private RunFolder start(EarlierRun earlier, Sparsifier sparsifier, Workspace restored) {
+    return switch (earlier) {
+      case EarlierRun.Nothing() -> RunFolder.create(out);
+      case EarlierRun.Begun() -> RunFolder.resume(out, 0);
+      case EarlierRun.Interrupted() -> restored(sparsifier, restored);
+      case EarlierRun.Ended(ObjectNode _) -> throw new IllegalStateException("has its result");
+    };
+  }
+
+  private RunFolder restored(Sparsifier sparsifier, Workspace restored) {
     try (Safetensors file = Safetensors.open(SparsifyRun.stateFile(out))) {
       SequencedMap<String, Tensor> tensors = new LinkedHashMap<>();
       file.tensors().keySet().forEach(name -> tensors.put(name, file.copy(name, restored)));

@@ -397,6 +397,30 @@ class CommandLineTest {
   }
 
   @Test
+  void resumingKnowsWhatTheFolderHolds() throws IOException {
+    Path out = folder.resolve("resumed");
+    Object[] line = {
+      "sparsify", model, "--data", text, "--out", out, "--steps", 20, "--resume", "--json"
+    };
+    Run first = run(line); // nothing is there yet
+    Run again = run(line);
+    assertThat(again.json()).isEqualTo(first.json());
+    assertThat(again.err()).contains("the run had ended");
+    line[7] = 30;
+    run(line).isRefused("--resume", "--steps 20", "--steps 30");
+    // As a kill leaves it before the first state is saved.
+    Path run = out.resolve("run.json");
+    Files.writeString(run, Files.readString(run).replace("\"result\"", "\"unfinished\""));
+    line[7] = 20;
+    Run begun = run(line);
+    assertThat(begun.err()).contains("begins again");
+    assertThat(begun.json()).isEqualTo(first.json());
+    assertThat(Files.readAllLines(out.resolve("metrics.jsonl"))).hasSize(20);
+    // A folder with something else in it.
+    run("sparsify", model, "--data", text, "--out", folder, "--resume").isRefused("not empty");
+  }
+
+  @Test
   void patienceEndsARun() throws IOException {
     Path out = folder.resolve("patient");
     Run run =

@@ -30,7 +30,9 @@ public final class RunFolder implements AutoCloseable {
   /** The file of the last state, from which a run resumes. */
   public static final String LAST = "last.safetensors";
 
-  private static final String RUN = "run.json";
+  /** The file that says how a run was begun and, once it has ended, what came of it. */
+  public static final String RUN = "run.json";
+
   private static final String METRICS = "metrics.jsonl";
 
   /** Numbers of a line that are no curves. */
@@ -111,6 +113,16 @@ public final class RunFolder implements AutoCloseable {
     } catch (IOException e) {
       throw unwritable(file, e);
     }
+  }
+
+  /**
+   * Tells whether a run has begun here, though perhaps not come far.
+   *
+   * @param folder need not exist
+   * @return whether it has a log
+   */
+  public static boolean isBegun(Path folder) {
+    return Files.exists(folder.resolve(METRICS));
   }
 
   /**
