@@ -61,4 +61,12 @@ public record Adapter(Param a, Param b, double scale) {
     Var narrow = pass.apply(new Op.Scale(scale), pass.apply(map, x, pass.param(a)));
     return pass.apply(new Op.Combine(Arithmetic.ADD), y, pass.apply(map, narrow, pass.param(b)));
   }
+
+  /** Adds to the weight itself, for a use that needs it as one matrix. */
+  Var ontoWeight(Pass pass, Var weight) {
+    Var product =
+        pass.apply(new Op.MatMul(Transpose.NO, Transpose.NO), pass.param(b), pass.param(a));
+    return pass.apply(
+        new Op.Combine(Arithmetic.ADD), weight, pass.apply(new Op.Scale(scale), product));
+  }
 }

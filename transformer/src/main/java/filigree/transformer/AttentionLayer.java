@@ -15,6 +15,7 @@ import filigree.tensor.Transpose;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.IntStream;
 
 /**
  * Attention in five steps: query, key, value, pattern, output. Ordinarily the pattern and what
@@ -30,6 +31,16 @@ final class AttentionLayer {
    * @param counts [batch, heads, 4]
    */
   record Output(Var out, Var expected, Var counts) {}
+
+  /**
+   * What the three maps read, normed: [batch, time, width], or [batch, time, heads, width] where
+   * each head reads a copy of its own.
+   *
+   * @param q read by queries
+   * @param k read by keys; copies are one for each key-value head, or one for each query head
+   * @param v read by values; like k
+   */
+  record Inputs(Var q, Var k, Var v) {}
 
   private final ModelConfig.Attention sizes;
   private final Sites.Block sites;
@@ -71,11 +82,11 @@ final class AttentionLayer {
             : Optional.empty();
   }
 
-  Output forward(Pass pass, Var x, Gates gates, Optional<KeyValueCache> cache) {
+  Output forward(Pass pass, Inputs in, Gates gates, Optional<KeyValueCache> cache) {
     int offset = cache.map(KeyValueCache::length).orElse(0);
-    Var q = pass.at(sites.q, heads(pass, clipped(pass, query.forward(pass, x)), sizes.heads()));
-    Var k = pass.at(sites.k, heads(pass, clipped(pass, key.forward(pass, x)), sizes.kvHeads()));
-    Var v = pass.at(sites.v, heads(pass, clipped(pass, value.forward(pass, x)), sizes.kvHeads()));
+    Var q = pass.at(sites.q, projected(pass, query, in.q(), sizes.heads()));
+    Var k = pass.at(sites.k, projected(pass, key, in.k(), sizes.kvHeads()));
+    Var v = pass.at(sites.v, projected(pass, value, in.v(), sizes.kvHeads()));
     if (queryNorm.isPresent()) {
       q = normed(pass, q, queryNorm.get(), sites.normQ);
     }
@@ -94,13 +105,13 @@ final class AttentionLayer {
     AttentionSpec spec =
         new AttentionSpec(
             sizes.heads(),
-            sizes.kvHeads(),
+            k.shape().length(2),
             sizes.headDim(),
             1 / Math.sqrt(sizes.headDim()),
             gates.of(layer),
             sizes.windowOrAll());
     // Noted in the cache whatever the gates: later tokens may be run with others.
-    Optional<Read> ownRead = ownRead(pass, x, cache);
+    Optional<Read> ownRead = ownRead(pass, in, cache);
     boolean fused =
         !somebodyLooks(pass) && (variants.isEmpty() || spec.gate() instanceof Gate.Open);
     List<Var> attended =
@@ -108,10 +119,102 @@ final class AttentionLayer {
             ? pass.applyAll(new Op.Attention(spec), q, k, v)
             : stepByStep(pass, spec, new Read(q, k), v, ownRead);
     Var z = pass.at(sites.z, attended.get(0));
+    Var out = pass.wants(sites.result) ? sumOfResults(pass, z) : written(pass, z);
+    return new Output(out, attended.get(1), attended.get(2));
+  }
+
+  private Var written(Pass pass, Var z) {
     Shape merged =
         Shape.of(z.shape().dim(0), z.shape().dim(1), (long) sizes.heads() * sizes.headDim());
-    Var out = output.forward(pass, pass.apply(new Op.Reshape(merged), z));
-    return new Output(out, attended.get(1), attended.get(2));
+    return output.forward(pass, pass.apply(new Op.Reshape(merged), z));
+  }
+
+  /** The same as {@link #written}, each head's share of it made and named. */
+  private Var sumOfResults(Pass pass, Var z) {
+    long batch = z.shape().dim(0);
+    long time = z.shape().dim(1);
+    int heads = sizes.heads();
+    Var weight = weight(pass, output);
+    long width = weight.shape().dim(0);
+    Var split = pass.apply(new Op.Reshape(Shape.of(width, heads, sizes.headDim())), weight);
+    Var maps = pass.apply(new Op.Permute(List.of(1, 2, 0)), split); // [heads, headDim, width]
+    Var byHead = byHead(pass, z, heads);
+    Var products = pass.apply(new Op.MatMul(Transpose.NO, Transpose.NO), byHead, maps);
+    Var results = pass.at(sites.result, fromHeads(pass, products, batch, time));
+    Var sum = pass.apply(new Op.Sum(Shape.of(batch, time, 1, width)), results);
+    Var out = pass.apply(new Op.Reshape(Shape.of(batch, time, width)), sum);
+    return output.bias().isPresent()
+        ? pass.apply(new Op.Combine(Arithmetic.ADD), out, pass.param(output.bias().get()))
+        : out;
+  }
+
+  /**
+   * Projects what is read to [batch, time, heads, headDim]. Where each head reads a copy of its
+   * own, there are as many heads as copies: copies for all query heads give key-value heads that no
+   * two query heads share.
+   */
+  private Var projected(Pass pass, Transformer.Linear map, Var x, int heads) {
+    Var y =
+        x.shape().rank() == 3
+            ? heads(pass, map.forward(pass, x), heads)
+            : headByHead(pass, map, x, heads);
+    return clipped(pass, y);
+  }
+
+  /** The same as one linear map for all heads where all copies are equal. */
+  private Var headByHead(Pass pass, Transformer.Linear map, Var x, int heads) {
+    long batch = x.shape().dim(0);
+    long time = x.shape().dim(1);
+    int copies = x.shape().length(2);
+    int group = copies / heads; // copies that share a map lie side by side
+    long width = x.shape().dim(3);
+    Var weight = weight(pass, map);
+    Var maps = pass.apply(new Op.Reshape(Shape.of(heads, sizes.headDim(), width)), weight);
+    Shape rows = Shape.of(heads, group * batch * time, width);
+    Var byHead = pass.apply(new Op.Reshape(rows), byHead(pass, x, copies));
+    Var products = pass.apply(new Op.MatMul(Transpose.NO, Transpose.YES), byHead, maps);
+    Shape each = Shape.of(copies, batch * time, sizes.headDim());
+    Var y = fromHeads(pass, pass.apply(new Op.Reshape(each), products), batch, time);
+    if (map.bias().isEmpty()) {
+      return y;
+    }
+    Var bias =
+        pass.apply(
+            new Op.Reshape(Shape.of(heads, 1, sizes.headDim())), pass.param(map.bias().get()));
+    Shape grouped = Shape.of(batch, time, heads, group, sizes.headDim());
+    Var sum =
+        pass.apply(new Op.Combine(Arithmetic.ADD), pass.apply(new Op.Reshape(grouped), y), bias);
+    return pass.apply(new Op.Reshape(Shape.of(batch, time, copies, sizes.headDim())), sum);
+  }
+
+  /** A weight as a batch of matrices needs it: in the type of the call, its adapter added. */
+  private static Var weight(Pass pass, Transformer.Linear map) {
+    Var own = widened(pass, map.weight());
+    return map.adapter().isPresent() ? map.adapter().get().ontoWeight(pass, own) : own;
+  }
+
+  private static Var widened(Pass pass, Param weight) {
+    Var stored = pass.param(weight);
+    if (weight.value().dtype().computes()) {
+      return stored;
+    }
+    int rows = weight.value().shape().length(0);
+    int[] all = IntStream.range(0, rows).toArray();
+    Tensor numbers = Tensor.ofInts(pass.scope().memory(), Shape.of(rows), all);
+    return pass.apply(new Op.Gather(), stored, pass.constant(numbers));
+  }
+
+  /** [batch, time, heads, n] as [heads, batch x time, n]. */
+  private static Var byHead(Pass pass, Var x, int heads) {
+    Var turned = pass.apply(new Op.Permute(List.of(2, 0, 1, 3)), x);
+    long rows = x.shape().dim(0) * x.shape().dim(1);
+    return pass.apply(new Op.Reshape(Shape.of(heads, rows, x.shape().dim(3))), turned);
+  }
+
+  /** [heads, batch x time, n] as [batch, time, heads, n]. */
+  private static Var fromHeads(Pass pass, Var x, long batch, long time) {
+    Shape split = Shape.of(x.shape().dim(0), batch, time, x.shape().dim(2));
+    return pass.apply(new Op.Permute(List.of(1, 2, 0, 3)), pass.apply(new Op.Reshape(split), x));
   }
 
   private Optional<Transformer.Linear> map(Parameters parameters, String name) {
@@ -122,13 +225,13 @@ final class AttentionLayer {
   private record Read(Var q, Var k) {}
 
   /** Queries and keys that only the gates read, made as the ordinary ones are. */
-  private Optional<Read> ownRead(Pass pass, Var x, Optional<KeyValueCache> cache) {
+  private Optional<Read> ownRead(Pass pass, Inputs in, Optional<KeyValueCache> cache) {
     if (gateQuery.isEmpty() || gateKey.isEmpty()) {
       return Optional.empty();
     }
     int offset = cache.map(KeyValueCache::length).orElse(0);
-    Var q = heads(pass, clipped(pass, gateQuery.get().forward(pass, x)), sizes.heads());
-    Var k = heads(pass, clipped(pass, gateKey.get().forward(pass, x)), sizes.kvHeads());
+    Var q = projected(pass, gateQuery.get(), in.q(), sizes.heads());
+    Var k = projected(pass, gateKey.get(), in.k(), sizes.kvHeads());
     if (queryNorm.isPresent()) {
       q = normed(pass, q, queryNorm.get(), sites.gateNormQ);
     }
@@ -174,10 +277,23 @@ final class AttentionLayer {
       case PER_HEAD -> norm.forward(pass, x, names);
       case WHOLE -> {
         Shape shape = x.shape();
-        long width = shape.dim(2) * shape.dim(3);
-        Shape whole = Shape.of(shape.dim(0), shape.dim(1), width);
-        Var y = norm.forward(pass, pass.apply(new Op.Reshape(whole), x), names);
-        yield pass.apply(new Op.Reshape(shape), y);
+        boolean keys = names == sites.normK;
+        int kept = keys ? sizes.kvHeads() : sizes.heads();
+        long group = shape.dim(2) / kept;
+        if (group == 1) {
+          Shape whole = Shape.of(shape.dim(0), shape.dim(1), kept * shape.dim(3));
+          Var y = norm.forward(pass, pass.apply(new Op.Reshape(whole), x), names);
+          yield pass.apply(new Op.Reshape(shape), y);
+        }
+        // Query heads have keys of their own: the first of each group are one vector, and so on.
+        Shape grouped = Shape.of(shape.dim(0), shape.dim(1), kept, group, shape.dim(3));
+        Shape whole = Shape.of(shape.dim(0), shape.dim(1), group, kept * shape.dim(3));
+        Op swap = Op.exchange(5, 2, 3);
+        Var turned = pass.apply(swap, pass.apply(new Op.Reshape(grouped), x));
+        Var y = norm.forward(pass, pass.apply(new Op.Reshape(whole), turned), names);
+        Shape back = Shape.of(shape.dim(0), shape.dim(1), group, kept, shape.dim(3));
+        yield pass.apply(
+            new Op.Reshape(shape), pass.apply(swap, pass.apply(new Op.Reshape(back), y)));
       }
     };
   }

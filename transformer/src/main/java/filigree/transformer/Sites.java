@@ -27,6 +27,10 @@ final class Sites {
   /** The named values of one block. */
   static final class Block {
     final Site residPre;
+    final Site attnIn;
+    final Site qInput;
+    final Site kInput;
+    final Site vInput;
     final Norm norm1;
     final Site q;
     final Site k;
@@ -42,9 +46,11 @@ final class Sites {
     final Site gate;
     final Site pattern;
     final Site z;
+    final Site result;
     final Site attnWritten;
     final Site attnOut;
     final Site residMid;
+    final Site mlpIn;
     final Norm norm2;
     final Site pre;
     final Site preLinear;
@@ -56,6 +62,10 @@ final class Sites {
     Block(int layer) {
       String block = "blocks." + layer + ".";
       residPre = new Site(block + "hook_resid_pre");
+      attnIn = new Site(block + "hook_attn_in");
+      qInput = new Site(block + "hook_q_input");
+      kInput = new Site(block + "hook_k_input");
+      vInput = new Site(block + "hook_v_input");
       norm1 = new Norm(block + "ln1");
       q = new Site(block + "attn.hook_q");
       k = new Site(block + "attn.hook_k");
@@ -71,9 +81,11 @@ final class Sites {
       gate = new Site(block + "attn.hook_gate");
       pattern = new Site(block + "attn.hook_pattern");
       z = new Site(block + "attn.hook_z");
+      result = new Site(block + "attn.hook_result");
       attnWritten = new Site(block + "attn.hook_out"); // before a norm that stands behind
       attnOut = new Site(block + "hook_attn_out");
       residMid = new Site(block + "hook_resid_mid");
+      mlpIn = new Site(block + "hook_mlp_in");
       norm2 = new Norm(block + "ln2");
       pre = new Site(block + "mlp.hook_pre");
       preLinear = new Site(block + "mlp.hook_pre_linear");
@@ -104,11 +116,12 @@ final class Sites {
     }
     for (Block block : blocks) {
       out.add(block.residPre);
+      out.addAll(List.of(block.attnIn, block.qInput, block.kInput, block.vInput));
       switch (config.residual()) {
         case PRE_NORM -> {
           out.addAll(block.norm1.all());
           addAttention(out, config, block);
-          out.addAll(List.of(block.attnOut, block.residMid));
+          out.addAll(List.of(block.attnOut, block.residMid, block.mlpIn));
           out.addAll(block.norm2.all());
           addMlp(out, config, block);
           out.add(block.mlpOut);
@@ -117,7 +130,7 @@ final class Sites {
           addAttention(out, config, block);
           out.add(block.attnWritten);
           out.addAll(block.norm1.all());
-          out.addAll(List.of(block.attnOut, block.residMid));
+          out.addAll(List.of(block.attnOut, block.residMid, block.mlpIn));
           addMlp(out, config, block);
           out.add(block.mlpWritten);
           out.addAll(block.norm2.all());
@@ -126,7 +139,7 @@ final class Sites {
         case PARALLEL -> {
           out.addAll(block.norm1.all());
           addAttention(out, config, block);
-          out.add(block.attnOut);
+          out.addAll(List.of(block.attnOut, block.mlpIn));
           out.addAll(block.norm2.all());
           addMlp(out, config, block);
           out.add(block.mlpOut);
@@ -152,7 +165,8 @@ final class Sites {
     if (config.positions() instanceof ModelConfig.Positions.Rotary) {
       out.addAll(List.of(block.rotQ, block.rotK));
     }
-    out.addAll(List.of(block.scores, block.pattern, block.gateLogits, block.gate, block.z));
+    out.addAll(List.of(block.scores, block.pattern, block.gateLogits, block.gate));
+    out.addAll(List.of(block.z, block.result));
   }
 
   private static void addMlp(List<Site> out, ModelConfig config, Block block) {

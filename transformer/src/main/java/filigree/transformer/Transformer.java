@@ -159,6 +159,35 @@ public final class Transformer {
   }
 
   /**
+   * Runs the rest of the model on whole sequences, from a block on: what comes before is not
+   * computed again where it is known.
+   *
+   * @param pass the pass
+   * @param residual [batch, time, width]: what {@code hook_resid_pre} of the block held
+   * @param layer the block to begin with
+   * @param gates how attention is gated
+   * @return logits for every position, and densities of the blocks that were run
+   * @throws ModelException where there is no such block
+   */
+  public Output forwardFrom(Pass pass, Var residual, int layer, Gates gates) {
+    if (layer < 0 || layer >= blocks.size()) {
+      throw new ModelException(
+          "a run is to begin at block %d of a model of %d blocks".formatted(layer, blocks.size()));
+    }
+    ShapeSpec.check("transformer").that("residual", residual.value(), "batch time width");
+    Pass.Mark start = pass.mark();
+    Trunk trunk =
+        through(
+            pass,
+            start,
+            residual,
+            blocks.subList(layer, blocks.size()),
+            (block, x) -> block.forward(pass, x, gates, Optional.empty()));
+    Var hidden = norm.forward(pass, trunk.hidden(), sites.norm);
+    return new Output(logits(pass, hidden), trunk.expected(), trunk.counts());
+  }
+
+  /**
    * Runs the model on whole sequences and scores what follows each token, without all logits in
    * memory at once where they are more than the plan says.
    *
@@ -264,23 +293,42 @@ public final class Transformer {
       Var rows = pass.apply(new Op.Gather(), table, numbers);
       x = pass.apply(new Op.Combine(Arithmetic.ADD), x, pass.at(sites.positions, rows));
     }
+    Trunk trunk =
+        through(
+            pass,
+            start,
+            x,
+            blocks,
+            (block, in) ->
+                switch (recompute) {
+                  case NOTHING -> block.forward(pass, in, gates, cache);
+                  case BLOCKS -> recomputed(block, pass, in, gates);
+                });
+    x = trunk.hidden();
+    if (wanted == Logits.LAST && time > 1) {
+      x = pass.apply(new Op.Slice(1, time - 1, time), x);
+    }
+    return new Trunk(norm.forward(pass, x, sites.norm), trunk.expected(), trunk.counts());
+  }
+
+  /** How one block is run. */
+  private interface BlockRun {
+    Block.Output run(Block block, Var x);
+  }
+
+  /** The residual stream behind some blocks, not normed; of what they computed no more is kept. */
+  private static Trunk through(
+      Pass pass, Pass.Mark start, Var residual, List<Block> some, BlockRun run) {
+    Var x = residual;
     List<Var> expected = new ArrayList<>();
     List<Var> counts = new ArrayList<>();
-    for (Block block : blocks) {
-      Block.Output out =
-          switch (recompute) {
-            case NOTHING -> block.forward(pass, x, gates, cache);
-            case BLOCKS -> recomputed(block, pass, x, gates);
-          };
+    for (Block block : some) {
+      Block.Output out = run.run(block, x);
       x = out.residual();
       expected.add(out.expected());
       counts.add(out.counts());
       pass.keepOnly(start, Stream.of(List.of(x), expected, counts).flatMap(List::stream).toList());
     }
-    if (wanted == Logits.LAST && time > 1) {
-      x = pass.apply(new Op.Slice(1, time - 1, time), x);
-    }
-    x = norm.forward(pass, x, sites.norm);
     return new Trunk(x, expected, counts);
   }
 

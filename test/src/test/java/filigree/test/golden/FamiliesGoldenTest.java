@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import filigree.autograd.Gradients;
+import filigree.autograd.Op;
 import filigree.autograd.Param;
 import filigree.autograd.Pass;
 import filigree.autograd.Site;
@@ -14,6 +15,8 @@ import filigree.checkpoints.CheckpointWriter;
 import filigree.checkpoints.ConfigJson;
 import filigree.checkpoints.Family;
 import filigree.checkpoints.Safetensors;
+import filigree.interp.Recorder;
+import filigree.tensor.Arithmetic;
 import filigree.tensor.AttentionSpec;
 import filigree.tensor.DType;
 import filigree.tensor.Kernels;
@@ -230,6 +233,93 @@ class FamiliesGoldenTest {
     }
   }
 
+  /** What single heads add to the residual stream adds up, with the bias, to what all add. */
+  @ParameterizedTest
+  @MethodSource("examples")
+  void headResultsAndBiasAreTheOutput(Example example) {
+    try (GoldenModel model = GoldenModel.at(example.folder(), DType.F64);
+        Workspace kept = new Workspace("results")) {
+      ModelConfig config = model.transformer().config();
+      String output =
+          config.residual() == ModelConfig.Residual.POST_NORM
+              ? "blocks.1.attn.hook_out"
+              : "blocks.1.hook_attn_out";
+      Site result = new Site("blocks.1.attn.hook_result");
+      Recorder recorder = new Recorder(List.of(result, new Site(output)), kept);
+      Kernels kernels = OPEN.get(Engine.ND4J_F64);
+      model.run(kernels, example.ids(), Gates.dense(), Optional.of(recorder));
+      double[] whole = recorder.at(new Site(output)).toDoubles();
+      double[] shares = recorder.at(result).toDoubles();
+      int width = config.sizes().width();
+      int heads = config.attention().heads();
+      double[] sum = new double[whole.length];
+      for (int i = 0; i < shares.length; i++) {
+        sum[i / (heads * width) * width + i % width] += shares[i];
+      }
+      if (config.attention().outputBias() == ModelConfig.Bias.PRESENT) {
+        Tensor bias = model.transformer().parameters().get("blocks.1.attn.o.bias").value();
+        for (int i = 0; i < sum.length; i++) {
+          sum[i] += bias.get(i % width);
+        }
+      }
+      Closeness.assertClose(example + " results", whole, sum, 1e-12);
+    }
+  }
+
+  /** Copies for single heads change what is computed only where a tap changes a copy. */
+  @ParameterizedTest
+  @MethodSource("examples")
+  void eachHeadReadsACopyOfItsOwn(Example example) {
+    try (GoldenModel model = GoldenModel.at(example.folder(), DType.F64);
+        Workspace kept = new Workspace("inputs")) {
+      int head = model.transformer().config().attention().heads() - 1;
+      Recorder plain = new Recorder(List.of(Z), kept);
+      Kernels kernels = OPEN.get(Engine.ND4J_F64);
+      model.run(kernels, example.ids(), Gates.dense(), Optional.of(plain));
+      Recorder changed = new Recorder(List.of(Z), kept);
+      Tap tap = new OtherInput(head, changed);
+      model.run(kernels, example.ids(), Gates.dense(), Optional.of(tap));
+      double[] before = plain.at(Z).toDoubles();
+      double[] after = changed.at(Z).toDoubles();
+      int dim = model.transformer().config().attention().headDim();
+      boolean normedTogether =
+          model.transformer().config().attention().qkNorm() == ModelConfig.QkNorm.WHOLE;
+      double[] largest = new double[head + 1];
+      for (int i = 0; i < before.length; i++) {
+        int which = i / dim % (head + 1);
+        largest[which] = Math.max(largest[which], Math.abs(after[i] - before[i]));
+      }
+      assertThat(largest[head]).isGreaterThan(1e-6);
+      if (!normedTogether) {
+        assertThat(Arrays.stream(largest, 0, head).max().orElse(0)).isLessThan(1e-12);
+      }
+    }
+  }
+
+  private static final Site Z = new Site("blocks.1.attn.hook_z");
+
+  /** Turns the sign of what one head of block 1 reads. */
+  private record OtherInput(int head, Recorder recorder) implements Tap {
+    @Override
+    public boolean wants(Site site) {
+      return site.name().equals("blocks.1.hook_attn_in") || recorder.wants(site);
+    }
+
+    @Override
+    public Var see(Pass pass, Site site, Var value) {
+      if (recorder.wants(site)) {
+        return recorder.see(pass, site, value);
+      }
+      Shape shape = value.shape();
+      double[] signs = new double[shape.length(2)];
+      Arrays.fill(signs, 1);
+      signs[head] = -1;
+      Shape perHead = Shape.of(signs.length, 1);
+      Tensor factor = Tensor.of(pass.scope().memory(), value.value().dtype(), perHead, signs);
+      return pass.apply(new Op.Combine(Arithmetic.MULTIPLY), value, pass.constant(factor));
+    }
+  }
+
   /** Reading in parts through a cache is reading at once, windows and noise included. */
   @ParameterizedTest
   @MethodSource("examples")
@@ -289,7 +379,12 @@ class FamiliesGoldenTest {
             Tensor.generate(memory, DType.F64, param.value().shape(), i -> random.nextGaussian()));
       }
       for (Predicate<String> looks :
-          List.<Predicate<String>>of(name -> false, name -> name.endsWith("hook_scale"))) {
+          List.<Predicate<String>>of(
+              name -> false,
+              name -> name.endsWith("hook_scale"),
+              name -> name.endsWith("hook_attn_in"),
+              name -> name.endsWith("hook_k_input"),
+              name -> name.endsWith("hook_result"))) {
         double slope = slope(model, kernels, scratch, example.ids(), looks, directions);
         double step = 1e-6; // along thousands of weights at once
         double[] losses = new double[2];
