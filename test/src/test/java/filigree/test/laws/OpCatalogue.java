@@ -1,6 +1,7 @@
 package filigree.test.laws;
 
 import filigree.autograd.Op;
+import filigree.interp.GradientProbe;
 import filigree.tensor.Arithmetic;
 import filigree.tensor.AttentionSpec;
 import filigree.tensor.DType;
@@ -100,6 +101,11 @@ final class OpCatalogue {
             Op.Scale.class,
             d -> new Case(new Op.Scale(d.random().nextGaussian()), List.of(d.normal(3, 5)))));
     out.add(new Entry("Clip", Op.Clip.class, OpCatalogue::clip));
+    out.add(
+        new Entry(
+            "GradientProbe",
+            GradientProbe.class,
+            d -> new Case(new GradientProbe((scope, gradient) -> {}), List.of(d.normal(3, 5)))));
     for (Transpose ta : Transpose.values()) {
       for (Transpose tb : Transpose.values()) {
         out.add(new Entry("MatMul " + ta + " " + tb, Op.MatMul.class, d -> matmul(ta, tb, d)));

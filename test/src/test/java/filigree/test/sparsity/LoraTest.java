@@ -11,11 +11,13 @@ import filigree.autograd.AdamW;
 import filigree.autograd.Gradients;
 import filigree.autograd.Param;
 import filigree.autograd.Pass;
+import filigree.autograd.Site;
 import filigree.autograd.Var;
 import filigree.checkpoints.Checkpoint;
 import filigree.checkpoints.CheckpointWriter;
 import filigree.checkpoints.ConfigJson;
 import filigree.checkpoints.PeftAdapter;
+import filigree.interp.Recorder;
 import filigree.sparsity.Constraint;
 import filigree.sparsity.GateSettings;
 import filigree.sparsity.Lora;
@@ -112,6 +114,27 @@ class LoraTest {
       // Not trivially so: the same A with another B gives other logits.
       Transformer moved = adapted(base, trained(base, LORA, memory), memory);
       assertThat(logits(moved, Gates.dense())).isNotEqualTo(logits(base, Gates.dense()));
+    }
+  }
+
+  /** Inputs and results of single heads are computed by other operations than whole layers are. */
+  @Test
+  void adaptersCountWhereSingleHeadsAreLookedAt() {
+    try (Workspace memory = new Workspace("lora test");
+        Workspace scratch = new Workspace("pass")) {
+      Transformer base = TinyModel.make(memory, 5);
+      Transformer moved = adapted(base, trained(base, LORA, memory), memory);
+      List<Site> looked =
+          moved.sites().stream()
+              .filter(site -> site.name().matches(".*(hook_result|hook_[qkv]_input)"))
+              .toList();
+      assertThat(looked).hasSize(8);
+      float[] plain = logits(moved, Gates.dense());
+      try (Pass pass = Pass.inference(kernels, scratch).with(new Recorder(looked, memory))) {
+        Tensor ids = TinyModel.text(4, 2).batch(1, scratch).ids();
+        float[] seen = moved.forward(pass, ids, Gates.dense()).logits().value().toFloats();
+        assertThat(difference(seen, plain)).isLessThan(1e-5);
+      }
     }
   }
 

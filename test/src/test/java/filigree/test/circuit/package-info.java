@@ -1,0 +1,2 @@
+/** Circuits of real models. */
+package filigree.test.circuit;
