@@ -3,6 +3,8 @@ package filigree.interp.circuit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.NavigableMap;
+import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
 
@@ -82,9 +84,10 @@ public final class Curve {
   private final Plan plan;
   private final int total;
   private final Study.References references;
-  private final TreeMap<Integer, Point> points;
+  private final NavigableMap<Integer, Point> points;
 
-  private Curve(Plan plan, int total, Study.References references, TreeMap<Integer, Point> points) {
+  private Curve(
+      Plan plan, int total, Study.References references, NavigableMap<Integer, Point> points) {
     this.plan = plan;
     this.total = total;
     this.references = references;
@@ -113,8 +116,8 @@ public final class Curve {
   }
 
   /** 0, 1, 2, 3, ... in steps of a fifth, the shares of MIB, all. */
-  static TreeSet<Integer> grid(int total) {
-    TreeSet<Integer> out = new TreeSet<>();
+  static SortedSet<Integer> grid(int total) {
+    SortedSet<Integer> out = new TreeSet<>();
     out.add(0);
     if (total <= ALL_K) {
       for (int k = 1; k <= total; k++) {
@@ -125,16 +128,14 @@ public final class Curve {
     for (double k = 1; k < total; k = Math.max(k + 1, k * 1.25)) {
       out.add((int) k);
     }
-    out.addAll(mibGrid(total));
+    for (double share : MIB_SHARES) {
+      out.add(mibK(share, total));
+    }
     return out;
   }
 
-  private static TreeSet<Integer> mibGrid(int total) {
-    TreeSet<Integer> out = new TreeSet<>();
-    for (double share : MIB_SHARES) {
-      out.add(Math.max(1, (int) Math.round(share * total)));
-    }
-    return out;
+  private static int mibK(double share, int total) {
+    return (int) (share * total);
   }
 
   private void measure(CircuitRunner runner, Ranking ranking, Iterable<Integer> some) {
@@ -344,15 +345,12 @@ public final class Curve {
 
   private double area(int[] draw, Height height) {
     double area = 0;
-    double lastShare = -1;
     double last = 0;
-    for (int k : mibGrid(total)) {
-      double share = (double) k / total;
-      double now = height.of(effect(points.get(k), draw));
-      if (lastShare >= 0) {
-        area += (share - lastShare) * (last + now) / 2;
+    for (int i = 0; i < MIB_SHARES.length; i++) {
+      double now = height.of(effect(points.get(mibK(MIB_SHARES[i], total)), draw));
+      if (i > 0) {
+        area += (MIB_SHARES[i] - MIB_SHARES[i - 1]) * (last + now) / 2;
       }
-      lastShare = share;
       last = now;
     }
     return area;

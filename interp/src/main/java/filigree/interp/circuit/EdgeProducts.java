@@ -13,7 +13,6 @@ import java.util.Optional;
  * [senders, batch x time x width] x [batch x time x width, readers].
  */
 final class EdgeProducts {
-  private final Study study;
   private final Kernels kernels;
   private final CircuitGraph graph;
   private final Differences differences;
@@ -25,7 +24,6 @@ final class EdgeProducts {
 
   EdgeProducts(
       Study study, CircuitGraph graph, Differences differences, double weight, double[] scores) {
-    this.study = study;
     this.kernels = study.kernels();
     this.graph = graph;
     this.differences = differences;
