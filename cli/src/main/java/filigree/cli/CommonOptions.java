@@ -8,6 +8,8 @@ import filigree.tensor.provider.Backend;
 import filigree.transformer.MemoryEstimate;
 import java.io.PrintWriter;
 import java.lang.management.ManagementFactory;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import picocli.CommandLine;
 import picocli.CommandLine.Option;
@@ -76,6 +78,18 @@ final class CommonOptions {
       throw new UsageException("--threads is " + threads + ", expected 1 or more");
     }
     return threads;
+  }
+
+  /** Options about the machine, for another verb that is run in the same way. */
+  List<String> machineOptions() {
+    List<String> out = new ArrayList<>(List.of("--backend", backend));
+    if (threads != null) {
+      out.addAll(List.of("--threads", Integer.toString(threads)));
+    }
+    if (memory != null) {
+      out.addAll(List.of("--memory", memory));
+    }
+    return out;
   }
 
   /** The limit in bytes; Long.MAX_VALUE for none. */

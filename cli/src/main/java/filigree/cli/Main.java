@@ -31,6 +31,7 @@ import picocli.CommandLine.Command;
       EvalCommand.class,
       GenerateCommand.class,
       SparsifyCommand.class,
+      SweepCommand.class,
       MergeCommand.class,
       ReportCommand.class,
       CommandLine.HelpCommand.class

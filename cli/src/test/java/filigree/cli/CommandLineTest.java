@@ -420,6 +420,73 @@ class CommandLineTest {
     run("sparsify", model, "--data", text, "--out", folder, "--resume").isRefused("not empty");
   }
 
+  private static Path sweepSpec(String grid, String seeds) throws IOException {
+    Path spec = folder.resolve("spec.json");
+    Files.writeString(
+        spec,
+        """
+        {"model": "%s", "data": "%s", "base": {"steps": 10, "lr": 1e-2, "gate-bias": 0.1},
+         "grid": %s, "seeds": %s}
+        """
+            .formatted(model, text, grid, seeds));
+    return spec;
+  }
+
+  @Test
+  void sweepRunsAGridOnce() throws IOException {
+    Path out = folder.resolve("sweep");
+    Path small = sweepSpec("{\"tolerance\": [0.5]}", "[1, 2]");
+    assertThat(run("sweep", small, "--out", out, "--json").json().path("runs")).hasSize(2);
+    Path kept = out.resolve("runs/tolerance-0.5_seed-2/run.json");
+    byte[] before = Files.readAllBytes(kept);
+
+    Path spec = sweepSpec("{\"tolerance\": [0.5, 0.1]}", "[1, 2]");
+    Run second = run("sweep", spec, "--out", out, "--json");
+    JsonNode table = second.json();
+    assertThat(Files.readAllBytes(kept)).isEqualTo(before);
+    assertThat(second.err()).contains("the run had ended", "sweep: run 4 of 4");
+    assertThat(table.path("runs")).hasSize(4);
+    assertThat(table.path("settings")).hasSize(2);
+    for (JsonNode one : table.path("runs")) {
+      assertThat(one.path("status").asText()).isIn("done", "violates");
+      assertThat(one.path("edges_per_query").isNumber()).isTrue();
+    }
+    assertThat(Files.readAllLines(out.resolve("table.csv"))).hasSize(5);
+    assertThat(out.resolve("table.md")).exists();
+    assertThat(Files.readString(out.resolve("sweep.html"))).contains("<svg");
+
+    Path other = sweepSpec("{\"patience\": [9]}", "[1]");
+    Files.writeString(other, Files.readString(other).replace("\"steps\": 10", "\"steps\": 11"));
+    run("sweep", other, "--out", out).isRefused("another model, text or base");
+  }
+
+  @Test
+  void sweepTellsOfRunsThatFail() throws IOException {
+    Path out = folder.resolve("failing-sweep");
+    Path spec = sweepSpec("{\"batch-size\": [0, 2]}", "[1]");
+    Run run = run("sweep", spec, "--out", out, "--json");
+    assertThat(run.code()).isEqualTo(Main.FAILED);
+    JsonNode table = MAPPER.readTree(run.out());
+    assertThat(table.at("/runs/0/status").asText()).isEqualTo("failed");
+    assertThat(table.at("/runs/0/note").asText()).contains("--batch-size is 0");
+    assertThat(table.at("/runs/1/status").asText()).isIn("done", "violates");
+  }
+
+  @Test
+  void badSweepsAreRefused() throws IOException {
+    Path out = folder.resolve("never-swept");
+    run("sweep", sweepSpec("{\"tolerence\": [1]}", "[1]"), "--out", out)
+        .isRefused("'tolerence' is no option of sparsify");
+    run("sweep", sweepSpec("{\"seed\": [1]}", "[1]"), "--out", out).isRefused("--seed is given");
+    run("sweep", sweepSpec("{\"tolerance\": 1}", "[1]"), "--out", out)
+        .isRefused("grid.tolerance is 1", "list");
+    run("sweep", sweepSpec("{}", "[1, 1]"), "--out", out).isRefused("seeds is [1,1]");
+    run("sweep", sweepSpec("{\"lr\": [1]}", "[1]"), "--out", out)
+        .isRefused("lr is both in base and in grid");
+    run("sweep", folder.resolve("no.json"), "--out", out).isRefused("no.json");
+    assertThat(out).doesNotExist();
+  }
+
   @Test
   void patienceEndsARun() throws IOException {
     Path out = folder.resolve("patient");
