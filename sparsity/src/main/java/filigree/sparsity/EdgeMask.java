@@ -228,7 +228,7 @@ public sealed interface EdgeMask {
       }
       int last = query.seen() - keys + i;
       // A word times a length far below 2^32: no key is likelier than another by 1 in a million.
-      int chosen = (int) ((words[i % 4] & 0xffffffffL) * (last + 1) >>> 32);
+      int chosen = (int) (((words[i % 4] & 0xffffffffL) * (last + 1)) >>> 32);
       int key = taken[chosen] ? last : chosen;
       taken[key] = true;
       out[i] = query.first() + key;

@@ -33,13 +33,13 @@ final class EventFile implements AutoCloseable {
   private static final int HEADER_BYTES = Long.BYTES + Integer.BYTES;
 
   // Field numbers with their wire types: 0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes.
-  private static final int WALL_TIME = 1 << 3 | 1;
+  private static final int WALL_TIME = (1 << 3) | 1;
   private static final int STEP = 2 << 3;
-  private static final int FILE_VERSION = 3 << 3 | 2;
-  private static final int SUMMARY = 5 << 3 | 2;
-  private static final int VALUE = 1 << 3 | 2;
-  private static final int TAG = 1 << 3 | 2;
-  private static final int SIMPLE_VALUE = 2 << 3 | 5;
+  private static final int FILE_VERSION = (3 << 3) | 2;
+  private static final int SUMMARY = (5 << 3) | 2;
+  private static final int VALUE = (1 << 3) | 2;
+  private static final int TAG = (1 << 3) | 2;
+  private static final int SIMPLE_VALUE = (2 << 3) | 5;
 
   private final Path file;
   private final OutputStream out;
@@ -238,14 +238,14 @@ final class EventFile implements AutoCloseable {
 
     private void little(long bits, int bytes) {
       for (int i = 0; i < bytes; i++) {
-        out.write((int) (bits >>> 8 * i));
+        out.write((int) (bits >>> (8 * i)));
       }
     }
 
     private void raw(long value) {
       long rest = value;
       while ((rest & ~0x7fL) != 0) {
-        out.write((int) (rest & 0x7f | 0x80));
+        out.write((int) ((rest & 0x7f) | 0x80));
         rest >>>= 7;
       }
       out.write((int) rest);

@@ -112,7 +112,7 @@ public record Sweep(String title, List<Run> runs) {
       double t = new TDistribution(n - 1.0).inverseCumulativeProbability(0.5 + CONFIDENCE / 2);
       return new Mean(
           statistics.getMean(),
-          OptionalDouble.of(t * statistics.getStandardDeviation() / Math.sqrt(n)),
+          OptionalDouble.of(t * statistics.getStandardDeviation() / Math.sqrt((double) n)),
           n);
     }
 
