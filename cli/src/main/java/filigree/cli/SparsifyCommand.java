@@ -197,6 +197,15 @@ final class SparsifyCommand implements Callable<Integer> {
   private String gateBias;
 
   @Option(
+      names = "--training-gates",
+      defaultValue = "hard",
+      paramLabel = "sampled|hard",
+      description =
+          "Gates while training: sampled with logistic noise as in the paper, or hard as they are"
+              + " measured (default: ${DEFAULT-VALUE}).")
+  private Sparsifier.TrainingGates trainingGates;
+
+  @Option(
       names = "--control",
       defaultValue = "none",
       paramLabel = "WHICH",
@@ -519,6 +528,7 @@ final class SparsifyCommand implements Callable<Integer> {
                                       .collect(Collectors.joining(", "))))));
     }
     return new Sparsifier.Choices(
+        trainingGates,
         chosen,
         EdgeWeightsFile.parse(edgeWeights),
         patience == null ? OptionalInt.empty() : OptionalInt.of(patience));

@@ -87,18 +87,31 @@ public final class Sparsifier implements AutoCloseable {
     FIXED
   }
 
+  /** The gates that the student is trained with. Measured is always with hard ones. */
+  public enum TrainingGates {
+    /** With logistic noise: an edge is open with the probability sigmoid(z), as in the paper. */
+    SAMPLED,
+    /**
+     * Without noise, as they are measured: open where z > 0, differentiated straight through as the
+     * sampled ones. What is trained is then what is deployed, and gradients have less noise.
+     */
+    HARD
+  }
+
   /**
    * What may be chosen, and ordinarily is not.
    *
+   * @param gates the gates that the student is trained with
    * @param variants how the gates differ from plain ones
    * @param edges how much the edges of each layer and head count in what is minimised
    * @param patience validations after the learning rate's warm-up without fewer edges within the
    *     tolerance, after which a run ends early; empty for never
    */
-  public record Choices(Set<GateVariant> variants, EdgeWeights edges, OptionalInt patience) {
-    /** Plain gates, every edge alike, all steps. */
+  public record Choices(
+      TrainingGates gates, Set<GateVariant> variants, EdgeWeights edges, OptionalInt patience) {
+    /** The paper's gates, every edge alike, all steps. */
     public static final Choices NONE =
-        new Choices(Set.of(), EdgeWeights.uniform(), OptionalInt.empty());
+        new Choices(TrainingGates.SAMPLED, Set.of(), EdgeWeights.uniform(), OptionalInt.empty());
 
     /** Checks the ranges. */
     public Choices {
@@ -518,7 +531,11 @@ public final class Sparsifier implements AutoCloseable {
     return switch (settings.control()) {
       case DENSE -> Gates.dense();
       case L1 -> new Gates.Soft(bias);
-      case NONE, FIXED -> new Gates.Sampled(bias, settings.seed(), step);
+      case NONE, FIXED ->
+          switch (settings.choices().gates()) {
+            case SAMPLED -> new Gates.Sampled(bias, settings.seed(), step);
+            case HARD -> new Gates.Hard(bias);
+          };
     };
   }
 
@@ -629,9 +646,15 @@ public final class Sparsifier implements AutoCloseable {
     return candidate;
   }
 
-  /** The last average model's loss with gates as they are trained. */
+  /** The last average model's loss with noise in its gates, or as the control trains it. */
   private double sampledCe() {
-    return heldOut.evaluate(average, trainedWith(gates.bias(), settings.steps() + 1)).ce();
+    long after = settings.steps() + 1;
+    Gates noisy =
+        switch (settings.control()) {
+          case DENSE, L1 -> trainedWith(gates.bias(), after);
+          case NONE, FIXED -> new Gates.Sampled(gates.bias(), settings.seed(), after);
+        };
+    return heldOut.evaluate(average, noisy).ce();
   }
 
   @Override
