@@ -111,7 +111,7 @@ public final class Patching {
     study.forEach(
         pair -> {
           double[] before = study.values(pair, pair.base(direction));
-          Tensor change = row(study, graph, path.getFirst(), differences(study, pair, direction));
+          Tensor change = row(study, path.getFirst(), differences(study, pair, direction));
           for (int step = 0; step + 1 < readers.length; step++) {
             Delta delta = new Delta(graph, readers[step], change);
             Senders base = pair.base(direction).senders();
@@ -146,7 +146,7 @@ public final class Patching {
         study, pair.source(direction).senders(), pair.base(direction).senders(), study.kept());
   }
 
-  private static Tensor row(Study study, CircuitGraph graph, Edge edge, Differences differences) {
+  private static Tensor row(Study study, Edge edge, Differences differences) {
     return switch (edge.sender()) {
       case Node.Input() -> differences.input();
       case Node.Mlp(int layer) -> differences.mlp(layer);

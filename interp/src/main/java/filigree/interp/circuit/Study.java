@@ -68,11 +68,18 @@ public final class Study implements AutoCloseable {
    * @param contrasts the prompts of a task; their lengths may differ
    * @param settings how it is looked into
    * @param progress who is told how far a method is
-   * @throws CircuitException where there is no prompt
+   * @throws CircuitException where there is no prompt, or gates of another model are to decide
+   *     again
    */
   public Study(Subject subject, List<Contrast> contrasts, Settings settings, Progress progress) {
     if (contrasts.isEmpty()) {
       throw new CircuitException("a task without prompts has no circuit; give at least one");
+    }
+    if (subject.gateSource() instanceof GateSource.Of
+        && settings.gateRule() == GateRule.DECIDE_AGAIN) {
+      throw new CircuitException(
+          "gates of another model cannot decide again in a patched run; freeze them from the clean"
+              + " or the corrupted run");
     }
     this.subject = subject;
     this.contrasts = List.copyOf(contrasts);
@@ -216,8 +223,10 @@ public final class Study implements AutoCloseable {
       }
     }
     Recorder recorder = new Recorder(sites, memory);
+    List<Tap> taps = new ArrayList<>(imposedGates(batch, side));
+    taps.add(recorder);
     Tensor logits;
-    try (Pass pass = Pass.inference(kernels(), scratch).with(recorder)) {
+    try (Pass pass = Pass.inference(kernels(), scratch).with(new Taps(taps))) {
       Var all = subject.model().forward(pass, ids(batch, side), subject.gates()).logits();
       logits = atPositions(pass, all, batch).value().copy(memory);
     }
@@ -240,10 +249,30 @@ public final class Study implements AutoCloseable {
     return out;
   }
 
-  /** Gates that never close are the same in every run. */
+  /** Own gates that never close are the same in every run. */
   private boolean isFrozen() {
-    return settings.gateRule() != GateRule.DECIDE_AGAIN
-        && !(subject.gates() instanceof Gates.Dense);
+    return switch (subject.gateSource()) {
+      case GateSource.Of(Subject _) -> true;
+      case GateSource.Own() ->
+          settings.gateRule() != GateRule.DECIDE_AGAIN && !(subject.gates() instanceof Gates.Dense);
+    };
+  }
+
+  /** The tap that puts another model's gates for the same prompts on a run, where that is asked. */
+  private List<Tap> imposedGates(PromptBatch batch, Side side) {
+    return switch (subject.gateSource()) {
+      case GateSource.Own() -> List.of();
+      case GateSource.Of(Subject other) -> {
+        List<Site> sites = perLayer(Places::gate);
+        Recorder recorder = new Recorder(sites, kept);
+        try (Pass pass = Pass.inference(kernels(), scratch).with(recorder)) {
+          var _ = other.model().forward(pass, ids(batch, side), other.gates());
+        }
+        Map<Site, Tensor> values = new LinkedHashMap<>();
+        sites.forEach(site -> values.put(site, recorder.at(site)));
+        yield List.of(new Replacement(values));
+      }
+    };
   }
 
   private Tensor ids(PromptBatch batch, Side side) {

@@ -1,16 +1,15 @@
 package filigree.interp.circuit;
 
-import filigree.autograd.Pass;
 import filigree.autograd.Site;
-import filigree.autograd.Tap;
-import filigree.autograd.Var;
 import filigree.interp.Recorder;
-import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
+import filigree.transformer.ModelConfig;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 
 /**
  * Edges between tokens: what one query position of a head gets from one key position, the weight
@@ -67,69 +66,75 @@ public final class TokenPairs {
 
   /** Which pairs of a block are patched, and how. */
   private record Exchange(
-      int layer, Direction direction, Patch patch, Messages base, Messages source) {}
+      int layer, Direction direction, Patch patch, Messages base, Messages source) {
+    boolean becomesOpen(Place place) {
+      return switch (patch) {
+        case EXCHANGED -> source.isOpen(place);
+        case CLOSED -> false;
+      };
+    }
 
+    /** Changes the z of a batch where a pair reads. */
+    void apply(Study study, Place place, double[] z) {
+      ModelConfig.Attention sizes = study.config().attention();
+      int row = (place.prompt() * base.time + place.query()) * sizes.heads() + place.head();
+      int at = row * sizes.headDim();
+      base.addTo(z, at, place, -1);
+      if (becomesOpen(place)) {
+        source.addTo(z, at, place, 1);
+      }
+    }
+  }
+
+  /**
+   * Prompts of a batch do not see each other, so a run patches another pair in each: there are as
+   * many runs as the prompt with the most open pairs has.
+   */
   private static void layer(Study study, Pair pair, Exchange exchange, double[] before, Sums sums) {
-    int time = pair.batch().time();
-    int size = pair.batch().size();
     int layer = exchange.layer();
     Tensor z = pair.base(exchange.direction()).senders().z().get(layer);
     double[] values = z.toDoubles();
-    for (int head = 0; head < study.config().attention().heads(); head++) {
-      for (int query = 0; query < time; query++) {
-        for (int key = 0; key <= query; key++) {
-          int open = 0;
-          double[] patched = values.clone();
-          for (int prompt = 0; prompt < size; prompt++) {
-            Place place = new Place(prompt, layer, head, query, key);
-            boolean was = exchange.base().isOpen(place);
-            boolean becomes =
-                exchange.patch() == Patch.EXCHANGED && exchange.source().isOpen(place);
-            if (was || becomes) {
-              open++;
-              int dim = study.config().attention().headDim();
-              int at = (((prompt * time) + query) * heads(study) + head) * dim;
-              exchange.base().addTo(patched, at, place, -1);
-              if (becomes) {
-                exchange.source().addTo(patched, at, place, 1);
-              }
-            }
-          }
-          if (open > 0) {
-            Shape shape = z.shape();
-            Tap tap =
-                new Tap() {
-                  @Override
-                  public boolean wants(Site site) {
-                    return site.equals(Places.z(layer));
-                  }
-
-                  @Override
-                  public Var see(Pass pass, Site site, Var value) {
-                    return pass.constant(
-                        Tensor.of(pass.scope().memory(), value.value().dtype(), shape, patched));
-                  }
-                };
-            double[] after =
-                study.run(
-                    pair, Study.Start.at(layer, pair.base(exchange.direction())), List.of(tap));
-            sums.add(time, new Node.Head(layer, head), query, key, open, change(before, after));
-          }
+    List<List<Place>> open = new ArrayList<>();
+    for (int prompt = 0; prompt < pair.batch().size(); prompt++) {
+      open.add(openPairs(study, pair, exchange, prompt));
+    }
+    int rounds = open.stream().mapToInt(List::size).max().orElse(0);
+    for (int round = 0; round < rounds; round++) {
+      double[] patched = values.clone();
+      for (List<Place> places : open) {
+        if (round < places.size()) {
+          exchange.apply(study, places.get(round), patched);
+        }
+      }
+      Tensor put = Tensor.of(study.kept(), z.dtype(), z.shape(), patched);
+      double[] after =
+          study.run(
+              pair,
+              Study.Start.at(layer, pair.base(exchange.direction())),
+              List.of(new Replacement(Map.of(Places.z(layer), put))));
+      study.kept().release(put);
+      for (int prompt = 0; prompt < open.size(); prompt++) {
+        if (round < open.get(prompt).size()) {
+          Place place = open.get(prompt).get(round);
+          sums.add(pair.batch().time(), place, after[prompt] - before[prompt]);
         }
       }
     }
   }
 
-  private static int heads(Study study) {
-    return study.config().attention().heads();
-  }
-
-  private static double change(double[] before, double[] after) {
-    double sum = 0;
-    for (int i = 0; i < before.length; i++) {
-      sum += after[i] - before[i];
+  private static List<Place> openPairs(Study study, Pair pair, Exchange exchange, int prompt) {
+    List<Place> out = new ArrayList<>();
+    for (int head = 0; head < study.config().attention().heads(); head++) {
+      for (int query = 0; query < pair.batch().time(); query++) {
+        for (int key = 0; key <= query; key++) {
+          Place place = new Place(prompt, exchange.layer(), head, query, key);
+          if (exchange.base().isOpen(place) || exchange.becomesOpen(place)) {
+            out.add(place);
+          }
+        }
+      }
     }
-    return sum;
+    return out;
   }
 
   /** A pair of one prompt of a batch. */
@@ -191,7 +196,7 @@ public final class TokenPairs {
 
   /** Adds up over batches. */
   private static final class Sums {
-    private record Key(int time, Node.Head head, int query, int key) {}
+    private record Key(int order, int time, Node.Head head, int query, int key) {}
 
     private static final class Sum {
       private int open;
@@ -199,15 +204,24 @@ public final class TokenPairs {
     }
 
     private final Map<Integer, Integer> promptsByTime = new LinkedHashMap<>();
-    private final Map<Key, Sum> sums = new LinkedHashMap<>();
+    private final Map<Key, Sum> sums =
+        new TreeMap<>(
+            Comparator.comparingInt(Key::order)
+                .thenComparingInt(key -> key.head().layer())
+                .thenComparingInt(key -> key.head().head())
+                .thenComparingInt(Key::query)
+                .thenComparingInt(Key::key));
 
     void addPrompts(PromptBatch batch) {
       promptsByTime.merge(batch.time(), batch.size(), Integer::sum);
     }
 
-    void add(int time, Node.Head head, int query, int key, int open, double change) {
-      Sum sum = sums.computeIfAbsent(new Key(time, head, query, key), k -> new Sum());
-      sum.open += open;
+    void add(int time, Place place, double change) {
+      int order = List.copyOf(promptsByTime.keySet()).indexOf(time);
+      Node.Head head = new Node.Head(place.layer(), place.head());
+      Key key = new Key(order, time, head, place.query(), place.key());
+      Sum sum = sums.computeIfAbsent(key, k -> new Sum());
+      sum.open++;
       sum.change += change;
     }
 

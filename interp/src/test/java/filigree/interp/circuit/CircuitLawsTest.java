@@ -1,10 +1,20 @@
 package filigree.interp.circuit;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import filigree.autograd.Pass;
+import filigree.autograd.Site;
+import filigree.autograd.Tap;
+import filigree.autograd.Var;
+import filigree.tensor.Kernels;
+import filigree.tensor.Tensor;
+import filigree.tensor.Workspace;
+import filigree.tensor.provider.Backend;
 import filigree.transformer.Gates;
 import filigree.transformer.ModelConfig;
+import filigree.transformer.Transformer;
 import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
@@ -222,6 +232,114 @@ class CircuitLawsTest {
       sum += edges.byEdge()[edges.graph().edge(reader, 0)];
     }
     return sum;
+  }
+
+  /** Where a norm stands behind the heads, nodes can be patched, and edges do not exist. */
+  @Test
+  void headsOfAModelNormedBehindHaveNoEdges() {
+    try (Lab lab = lab(ModelConfig.Residual.POST_NORM, Gates.dense(), GateRule.DECIDE_AGAIN)) {
+      Study study = lab.study();
+      CircuitGraph graph = CircuitGraph.of(study.config(), CircuitGraph.Split.WHOLE);
+      assertThat(
+              new CircuitRunner(study)
+                  .run(new Circuit.Nodes(graph, new BitSet()), Ablation.RESAMPLE))
+          .containsExactly(study.references().corrupted());
+      NodeScores scores = Attribution.nodes(study, Direction.CORRUPT, AT_BASE);
+      assertThat(scores.of(new Node.Head(0, 1))).isNotZero();
+      assertThatThrownBy(
+              () -> Attribution.edges(study, CircuitGraph.Split.WHOLE, Direction.CORRUPT, AT_BASE))
+          .isInstanceOf(CircuitException.class)
+          .hasMessage(
+              "this model normalises what all heads of a block write together, so single heads have"
+                  + " no edges; use heads instead of edges");
+    }
+  }
+
+  /** Gates of another model: its own ones, put on it from outside, change nothing. */
+  @Test
+  void gatesOfTheSameModelAreItsOwn() {
+    try (Kernels kernels = Backend.ND4J.open(1);
+        Workspace memory = new Workspace("gates")) {
+      Transformer model = ToyModel.smooth(ModelConfig.Residual.PRE_NORM, 0.5, memory);
+      Subject sparse = new Subject(model, new Gates.Hard(0), kernels);
+      Subject imposed = new Subject(model, Gates.dense(), kernels, new GateSource.Of(sparse));
+      Settings settings = new Settings(Metric.LOGIT_DIFFERENCE, GateRule.FROZEN_CLEAN, 2, 1 << 30);
+      try (Study own = study(sparse, settings);
+          Study others = study(imposed, settings);
+          Study dense = study(new Subject(model, Gates.dense(), kernels), settings)) {
+        assertThat(others.references().clean())
+            .containsExactly(own.references().clean(), within(1e-12));
+        assertThat(others.references().corrupted())
+            .containsExactly(own.references().corrupted(), within(1e-12));
+        assertThat(others.references().clean()).isNotEqualTo(dense.references().clean());
+        assertThat(Patching.nodes(others, Direction.CORRUPT).bySender())
+            .containsExactly(Patching.nodes(own, Direction.CORRUPT).bySender(), within(1e-12));
+      }
+      Settings again = Settings.of(Metric.LOGIT_DIFFERENCE);
+      assertThatThrownBy(() -> study(imposed, again))
+          .hasMessageContaining("freeze them from the clean or the corrupted run");
+      Transformer other = ToyModel.induction().build(memory);
+      assertThatThrownBy(
+              () -> new Subject(other, Gates.dense(), kernels, new GateSource.Of(sparse)))
+          .hasMessage(
+              "gates of 2 layers of 4 heads are to be put on a model of 2 layers of 2 heads; they"
+                  + " must have as many");
+    }
+  }
+
+  private static Study study(Subject subject, Settings settings) {
+    return new Study(subject, ToyModel.randomPrompts(), settings, Progress.ignored());
+  }
+
+  /** A pair that is closed is a gate that is closed: the same run by two programs. */
+  @Test
+  void aPairClosedIsAGateClosed() {
+    try (Lab lab = lab(ModelConfig.Residual.PRE_NORM, new Gates.Hard(0), GateRule.DECIDE_AGAIN)) {
+      Study study = lab.study();
+      List<TokenPairs.Score> scores =
+          TokenPairs.patch(study, Direction.CORRUPT, TokenPairs.Patch.CLOSED);
+      int[] checked = {0};
+      for (TokenPairs.Score score : scores) {
+        if (score.time() == 4 && score.query() == 3) {
+          double[] changes = new double[1];
+          study.forEach(
+              pair -> {
+                if (pair.batch().time() == score.time()) {
+                  double[] before = study.values(pair, pair.clean());
+                  double[] after =
+                      study.run(
+                          pair, Study.Start.at(0, pair.clean()), List.of(new ClosedGate(score)));
+                  changes[0] = mean(after) - mean(before);
+                }
+              });
+          assertThat(changes[0]).as("%s", score).isCloseTo(score.change(), within(1e-10));
+          checked[0] += Math.abs(score.change()) > 1e-6 ? 1 : 0;
+        }
+      }
+      assertThat(checked[0]).isGreaterThan(3);
+      assertThat(scores).extracting(TokenPairs.Score::open).contains(1); // in one of two prompts
+    }
+  }
+
+  /** Closes one gate in all prompts. */
+  private record ClosedGate(TokenPairs.Score pair) implements Tap {
+    @Override
+    public boolean wants(Site site) {
+      return site.equals(Places.gate(pair.head().layer()));
+    }
+
+    @Override
+    public Var see(Pass pass, Site site, Var value) {
+      double[] gates = value.value().toDoubles();
+      int heads = value.shape().length(1);
+      int time = value.shape().length(2);
+      for (int prompt = 0; prompt < value.shape().length(0); prompt++) {
+        int row = (prompt * heads + pair.head().head()) * time + pair.query();
+        gates[row * time + pair.key()] = 0;
+      }
+      return pass.constant(
+          Tensor.of(pass.scope().memory(), value.value().dtype(), value.shape(), gates));
+    }
   }
 
   /** A gradient at a sender or reader is the slope of the metric along what is patched. */
