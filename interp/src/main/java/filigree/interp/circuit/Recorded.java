@@ -8,7 +8,6 @@ import java.util.List;
  *
  * @param senders what was written
  * @param residuals per layer, [batch, time, width]: the residual stream before the block
- * @param gates per layer, [batch, heads, query, key]; empty where gates decide again
  * @param logits [batch, vocabulary] at the prompts' positions
  */
-record Recorded(Senders senders, List<Tensor> residuals, List<Tensor> gates, Tensor logits) {}
+record Recorded(Senders senders, List<Tensor> residuals, Tensor logits) {}

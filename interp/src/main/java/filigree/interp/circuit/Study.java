@@ -154,11 +154,13 @@ public final class Study implements AutoCloseable {
     }
     boolean stays = bytes(batch) <= settings.memoryBytes() - cache.reservedBytes();
     Memory memory = stays ? cache : kept;
+    Map<Site, Tensor> gates = frozenGates(batch, memory);
     Pair pair =
         new Pair(
             batch,
-            record(batch, Contrast::clean, memory),
-            record(batch, Contrast::corrupted, memory));
+            record(batch, Contrast::clean, gates, memory),
+            record(batch, Contrast::corrupted, gates, memory),
+            gates);
     if (stays) {
       cached.put(batch, pair);
     }
@@ -211,22 +213,19 @@ public final class Study implements AutoCloseable {
     int[] of(Contrast contrast);
   }
 
-  private Recorded record(PromptBatch batch, Side side, Memory memory) {
+  private Recorded record(PromptBatch batch, Side side, Map<Site, Tensor> gates, Memory memory) {
     int layers = config().sizes().layers();
     List<Site> sites = new ArrayList<>();
     for (int layer = 0; layer < layers; layer++) {
       sites.add(Places.residual(layer));
       sites.add(Places.z(layer));
       sites.add(Places.mlpOutput(layer));
-      if (isFrozen()) {
-        sites.add(Places.gate(layer));
-      }
     }
     Recorder recorder = new Recorder(sites, memory);
-    List<Tap> taps = new ArrayList<>(imposedGates(batch, side));
-    taps.add(recorder);
     Tensor logits;
-    try (Pass pass = Pass.inference(kernels(), scratch).with(new Taps(taps))) {
+    try (Pass pass =
+        Pass.inference(kernels(), scratch)
+            .with(new Taps(List.of(new Replacement(gates), recorder)))) {
       Var all = subject.model().forward(pass, ids(batch, side), subject.gates()).logits();
       logits = atPositions(pass, all, batch).value().copy(memory);
     }
@@ -236,9 +235,7 @@ public final class Study implements AutoCloseable {
             residuals.getFirst(),
             perLayer(layer -> recorder.at(Places.z(layer))),
             perLayer(layer -> recorder.at(Places.mlpOutput(layer))));
-    List<Tensor> gates =
-        isFrozen() ? perLayer(layer -> recorder.at(Places.gate(layer))) : List.of();
-    return new Recorded(senders, residuals, gates, logits);
+    return new Recorded(senders, residuals, logits);
   }
 
   private <T> List<T> perLayer(IntFunction<T> of) {
@@ -258,21 +255,29 @@ public final class Study implements AutoCloseable {
     };
   }
 
-  /** The tap that puts another model's gates for the same prompts on a run, where that is asked. */
-  private List<Tap> imposedGates(PromptBatch batch, Side side) {
-    return switch (subject.gateSource()) {
-      case GateSource.Own() -> List.of();
-      case GateSource.Of(Subject other) -> {
-        List<Site> sites = perLayer(Places::gate);
-        Recorder recorder = new Recorder(sites, kept);
-        try (Pass pass = Pass.inference(kernels(), scratch).with(recorder)) {
-          var _ = other.model().forward(pass, ids(batch, side), other.gates());
-        }
-        Map<Site, Tensor> values = new LinkedHashMap<>();
-        sites.forEach(site -> values.put(site, recorder.at(site)));
-        yield List.of(new Replacement(values));
-      }
-    };
+  /** The gates that all runs of a batch have; empty where they decide by themselves. */
+  private Map<Site, Tensor> frozenGates(PromptBatch batch, Memory memory) {
+    if (!isFrozen()) {
+      return Map.of();
+    }
+    Side side =
+        switch (settings.gateRule()) {
+          case DECIDE_AGAIN, FROZEN_CLEAN -> Contrast::clean;
+          case FROZEN_CORRUPTED -> Contrast::corrupted;
+        };
+    Subject decides =
+        switch (subject.gateSource()) {
+          case GateSource.Own() -> subject;
+          case GateSource.Of(Subject other) -> other;
+        };
+    List<Site> sites = perLayer(Places::gate);
+    Recorder recorder = new Recorder(sites, memory);
+    try (Pass pass = Pass.inference(kernels(), scratch).with(recorder)) {
+      var _ = decides.model().forward(pass, ids(batch, side), decides.gates());
+    }
+    Map<Site, Tensor> gates = new LinkedHashMap<>();
+    sites.forEach(site -> gates.put(site, recorder.at(site)));
+    return gates;
   }
 
   private Tensor ids(PromptBatch batch, Side side) {
@@ -329,24 +334,11 @@ public final class Study implements AutoCloseable {
   /** The pass with these taps and, where gates are frozen, the one that holds them. */
   Pass tapped(Pass pass, Pair pair, List<Tap> taps) {
     List<Tap> all = new ArrayList<>();
-    if (isFrozen()) {
-      all.add(frozenGates(pair));
+    if (!pair.gates().isEmpty()) {
+      all.add(new Replacement(pair.gates()));
     }
     all.addAll(taps);
     return all.isEmpty() ? pass : pass.with(new Taps(all));
-  }
-
-  private Tap frozenGates(Pair pair) {
-    List<Tensor> gates =
-        switch (settings.gateRule()) {
-          case DECIDE_AGAIN, FROZEN_CLEAN -> pair.clean().gates();
-          case FROZEN_CORRUPTED -> pair.corrupted().gates();
-        };
-    Map<Site, Tensor> values = new LinkedHashMap<>();
-    for (int layer = 0; layer < gates.size(); layer++) {
-      values.put(Places.gate(layer), gates.get(layer));
-    }
-    return new Replacement(values);
   }
 
   private static List<double[]> rows(Tensor logits) {
