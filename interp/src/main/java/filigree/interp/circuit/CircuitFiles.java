@@ -130,6 +130,39 @@ public final class CircuitFiles {
   }
 
   /**
+   * Writes {@code comparison.json}: how many times more heads, nodes or edges one model needs than
+   * another on the same prompts, with paired intervals.
+   *
+   * @param dense what was found in the first
+   * @param sparse what was found in the second, on the same prompts by the same plan
+   * @return JSON with {@code total}, and for each target {@code k} of both and their {@code ratio}
+   * @throws CircuitException where the two were not searched alike
+   */
+  public static String comparison(CircuitReport dense, CircuitReport sparse) {
+    if (!dense.curve().plan().equals(sparse.curve().plan())
+        || dense.ranking().level() != sparse.ranking().level()) {
+      throw new CircuitException(
+          "two circuits are compared that were searched by different plans; search both alike");
+    }
+    ObjectNode root = MAPPER.createObjectNode();
+    root.put("format", 1);
+    root.put("level", lower(dense.ranking().level()));
+    root.put("prompts", dense.curve().prompts());
+    root.putObject("total")
+        .put("dense", dense.curve().total())
+        .put("sparse", sparse.curve().total());
+    ArrayNode targets = root.putArray("targets");
+    for (double target : dense.curve().plan().targets()) {
+      ObjectNode one = targets.addObject();
+      one.put("explained_effect", target);
+      put(one, "k_dense", dense.curve().kAt(target, dense.bootstrap()));
+      put(one, "k_sparse", sparse.curve().kAt(target, dense.bootstrap()));
+      put(one, "ratio", Curve.ratio(dense.curve(), sparse.curve(), target, dense.bootstrap()));
+    }
+    return text(root);
+  }
+
+  /**
    * Writes the curve as CSV: {@code k,kept,share,explained_effect,low,high}.
    *
    * @param curve the curve

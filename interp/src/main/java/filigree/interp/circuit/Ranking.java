@@ -26,20 +26,20 @@ public final class Ranking {
   private final int[] order;
   private final double[] scores;
 
-  private Ranking(
-      CircuitGraph graph, Level level, BitSet always, IntStream candidates, double[] scores) {
+  private Ranking(CircuitGraph graph, Level level, BitSet always, int[] order, double[] scores) {
     this.graph = graph;
     this.level = level;
     this.always = always;
+    this.order = order;
     this.scores = scores.clone();
-    this.order =
-        candidates
-            .boxed()
-            .sorted(
-                Comparator.comparingDouble((Integer i) -> -Math.abs(scores[i]))
-                    .thenComparingInt(i -> i))
-            .mapToInt(Integer::intValue)
-            .toArray();
+  }
+
+  private static int[] sorted(IntStream candidates, Comparator<Integer> order) {
+    return candidates.boxed().sorted(order).mapToInt(Integer::intValue).toArray();
+  }
+
+  private static Comparator<Integer> largestFirst(double[] scores) {
+    return Comparator.comparingDouble((Integer i) -> -Math.abs(scores[i])).thenComparingInt(i -> i);
   }
 
   /**
@@ -55,7 +55,9 @@ public final class Ranking {
         .filter(i -> !(senders.get(i) instanceof Node.Head))
         .forEach(always::set);
     IntStream heads = IntStream.range(0, senders.size()).filter(i -> !always.get(i));
-    return new Ranking(scores.graph(), Level.HEAD, always, heads, scores.bySender());
+    double[] numbers = scores.bySender();
+    int[] order = sorted(heads, largestFirst(numbers));
+    return new Ranking(scores.graph(), Level.HEAD, always, order, numbers);
   }
 
   /**
@@ -68,7 +70,9 @@ public final class Ranking {
     BitSet always = new BitSet();
     always.set(0);
     IntStream nodes = IntStream.range(1, scores.graph().senders().size());
-    return new Ranking(scores.graph(), Level.NODE, always, nodes, scores.bySender());
+    double[] numbers = scores.bySender();
+    int[] order = sorted(nodes, largestFirst(numbers));
+    return new Ranking(scores.graph(), Level.NODE, always, order, numbers);
   }
 
   /**
@@ -79,7 +83,26 @@ public final class Ranking {
    */
   public static Ranking edges(EdgeScores scores) {
     IntStream edges = IntStream.range(0, scores.graph().edgeCount());
-    return new Ranking(scores.graph(), Level.EDGE, new BitSet(), edges, scores.byEdge());
+    double[] numbers = scores.byEdge();
+    int[] order = sorted(edges, largestFirst(numbers));
+    return new Ranking(scores.graph(), Level.EDGE, new BitSet(), order, numbers);
+  }
+
+  /**
+   * Ranks edges that were left out one after the other.
+   *
+   * @param found what was kept
+   * @return the edges that were kept before all others, each of the two by their scores
+   */
+  public static Ranking edges(Acdc.Result found) {
+    CircuitGraph graph = found.scores().graph();
+    BitSet kept = found.circuit().kept();
+    double[] numbers = found.scores().byEdge();
+    Comparator<Integer> keptFirst = Comparator.comparingInt(i -> kept.get(i) ? 0 : 1);
+    int[] order =
+        sorted(
+            IntStream.range(0, graph.edgeCount()), keptFirst.thenComparing(largestFirst(numbers)));
+    return new Ranking(graph, Level.EDGE, new BitSet(), order, numbers);
   }
 
   /**

@@ -15,6 +15,8 @@ import java.util.List;
 import java.util.Map;
 import org.apache.commons.math3.distribution.NormalDistribution;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class CurveTest {
   private static final Bootstrap.Plan DRAWS = new Bootstrap.Plan(2_000, 0.95, 11);
@@ -168,5 +170,42 @@ class CurveTest {
       }
       assertThat(dropped).isPositive();
     }
+  }
+
+  /** The whole search, by every method, ends at the five edges that are known. */
+  @ParameterizedTest
+  @ValueSource(strings = {"patch", "eap", "eap-ig", "eap-ig-midpoint", "acdc"})
+  void aSearchEndsAtTheKnownCircuit(String method) {
+    try (Lab lab = Lab.of(ToyModel.junction(ToyModel.Junction.AND), ToyModel.junctionPrompts())) {
+      CircuitSearch.Request request = request(method, Ranking.Level.EDGE);
+      CircuitReport report = CircuitSearch.run(lab.study(), request, Map.of("model", "none"));
+      assertThat(((Circuit.Edges) report.circuit()).edges())
+          .extracting(Edge::label)
+          .containsExactlyInAnyOrder(
+              "input->a0.h0", "input->a0.h1", "a0.h0->m0", "a0.h1->m0", "m0->logits");
+      assertThat(report.settings().get("method")).startsWith(method.substring(0, 3));
+      assertThat(CircuitFiles.comparison(report, report)).contains("\"ratio\"");
+    }
+  }
+
+  private static CircuitSearch.Request request(String method, Ranking.Level level) {
+    return new CircuitSearch.Request(
+        Method.parse(method),
+        level,
+        CircuitGraph.Split.WHOLE,
+        Direction.CORRUPT,
+        new Curve.Plan(
+            Ablation.RESAMPLE, Curve.Baseline.CORRUPTED, Curve.Selection.TOP, List.of(0.9)),
+        new Bootstrap.Plan(100, 0.95, 1));
+  }
+
+  @Test
+  void refusesSearchesThatCannotBe() {
+    assertThatThrownBy(() -> request("acdc", Ranking.Level.HEAD))
+        .hasMessage(
+            "ACDC finds edges, and heads were asked for; use another method or the level edge");
+    assertThatThrownBy(() -> Method.parse("guess"))
+        .hasMessage(
+            "there is no method 'guess'; there are patch, eap, eap-ig, eap-ig-midpoint and acdc");
   }
 }
