@@ -94,7 +94,7 @@ class CircuitLawsTest {
         EdgeScores scores = Patching.edges(study, split, Direction.CORRUPT);
         CircuitGraph graph = scores.graph();
         int seen = 0;
-        for (int edge = 0; edge < graph.edgeCount(); edge += 7) {
+        for (int edge = 0; edge < graph.edgeCount(); edge += 2) {
           BitSet kept = Circuit.Edges.all(graph).kept();
           kept.clear(edge);
           double without = mean(runner.run(new Circuit.Edges(graph, kept), Ablation.RESAMPLE));
@@ -119,7 +119,7 @@ class CircuitLawsTest {
         BitSet nodes = new BitSet();
         nodes.set(0, graph.senders().size());
         BitSet edges = Circuit.Edges.all(graph).kept();
-        for (Node node : List.of(new Node.Head(1, 2), new Node.Mlp(1))) {
+        for (Node node : List.of(new Node.Head(1, 1), new Node.Mlp(1))) {
           int sender = graph.senderIndex(node);
           nodes.clear(sender);
           for (int reader = 0; reader < graph.readers().size(); reader++) {
@@ -204,7 +204,7 @@ class CircuitLawsTest {
       Study study = lab.study();
       double whole = mean(study.references().corrupted()) - mean(study.references().clean());
       for (Gradient.Rule rule : Gradient.Rule.values()) {
-        double[] errors = new double[3];
+        double[] errors = new double[2];
         for (int i = 0; i < errors.length; i++) {
           Gradient gradient = new Gradient.AlongInputs(8 << i, rule);
           double node = Attribution.nodes(study, Direction.CORRUPT, gradient).of(new Node.Input());
@@ -216,7 +216,6 @@ class CircuitLawsTest {
         double order = rule == Gradient.Rule.LEFT ? 1.6 : 2.5;
         assertThat(errors[0]).as("%s %s", rule, Arrays.toString(errors)).isGreaterThan(1e-9);
         assertThat(errors[1]).as("%s", Arrays.toString(errors)).isLessThan(errors[0] / order);
-        assertThat(errors[2]).as("%s", Arrays.toString(errors)).isLessThan(errors[1] / order);
       }
     }
   }
@@ -275,11 +274,11 @@ class CircuitLawsTest {
       Settings again = Settings.of(Metric.LOGIT_DIFFERENCE);
       assertThatThrownBy(() -> study(imposed, again))
           .hasMessageContaining("freeze them from the clean or the corrupted run");
-      Transformer other = ToyModel.induction().build(memory);
+      Transformer other = ToyModel.junction(ToyModel.Junction.OR).build(memory);
       assertThatThrownBy(
               () -> new Subject(other, Gates.dense(), kernels, new GateSource.Of(sparse)))
           .hasMessage(
-              "gates of 2 layers of 4 heads are to be put on a model of 2 layers of 2 heads; they"
+              "gates of 2 layers of 2 heads are to be put on a model of 1 layers of 3 heads; they"
                   + " must have as many");
     }
   }

@@ -145,9 +145,9 @@ class CurveTest {
             new Curve.Plan(ablation, Curve.Baseline.EMPTY, Curve.Selection.TOP, List.of(0.9));
         Curve curve = Curve.trace(runner, Ranking.heads(scores), plan);
         Bootstrap bootstrap = new Bootstrap(3, new Bootstrap.Plan(20, 0.95, 1));
-        assertThat(curve.points()).hasSize(9);
+        assertThat(curve.points()).hasSize(5);
         assertThat(curve.effect(0, bootstrap)).isEqualTo(new Interval(0, 0, 0));
-        assertThat(curve.effect(8, bootstrap).estimate()).isCloseTo(1, within(1e-12));
+        assertThat(curve.effect(4, bootstrap).estimate()).isCloseTo(1, within(1e-12));
       }
       EdgeScores edges =
           Attribution.edges(

@@ -226,8 +226,8 @@ final class ToyModel {
             new ModelConfig.Norm(ModelConfig.NormKind.LAYER, 1e-2),
             new ModelConfig.Positions.Rotary(100),
             new ModelConfig.Attention(
-                4,
                 2,
+                1,
                 4,
                 ModelConfig.Bias.PRESENT,
                 ModelConfig.Bias.PRESENT,

@@ -209,28 +209,35 @@ class FamiliesGoldenTest {
   @ParameterizedTest
   @MethodSource("examples")
   void lookingChangesNothing(Example example) {
-    Engine engine = Engine.CPU_VECTOR_2;
-    try (GoldenModel model = GoldenModel.at(example.folder(), engine.type())) {
-      List<Site> seen = new ArrayList<>();
-      Tap everything =
-          new Tap() {
-            @Override
-            public boolean wants(Site site) {
-              return true;
-            }
-
-            @Override
-            public Var see(Pass pass, Site site, Var value) {
-              seen.add(site);
-              return value;
-            }
-          };
-      GoldenModel.Run run =
-          model.run(OPEN.get(engine), example.ids(), new Gates.Hard(0), Optional.of(everything));
-      hold(example + " looked at", example.hard(), run, TOLERANCE);
-      holdCounts(example, run, 1e-5);
-      assertThat(seen).containsExactlyElementsOf(model.transformer().sites());
+    try (GoldenModel model = GoldenModel.at(example.folder(), Engine.CPU_VECTOR_2.type())) {
+      holdWhileLooking(model, example);
     }
+    try (GoldenModel model = GoldenModel.frozen(example.folder())) {
+      holdWhileLooking(model, example);
+    }
+  }
+
+  private static void holdWhileLooking(GoldenModel model, Example example) {
+    List<Site> seen = new ArrayList<>();
+    Tap everything =
+        new Tap() {
+          @Override
+          public boolean wants(Site site) {
+            return true;
+          }
+
+          @Override
+          public Var see(Pass pass, Site site, Var value) {
+            seen.add(site);
+            return value;
+          }
+        };
+    Kernels kernels = OPEN.get(Engine.CPU_VECTOR_2);
+    Optional<Tap> tap = Optional.of(everything);
+    GoldenModel.Run run = model.run(kernels, example.ids(), new Gates.Hard(0), tap);
+    hold(example + " looked at", example.hard(), run, TOLERANCE);
+    holdCounts(example, run, 1e-5);
+    assertThat(seen).containsExactlyElementsOf(model.transformer().sites());
   }
 
   /** What single heads add to the residual stream adds up, with the bias, to what all add. */
