@@ -45,10 +45,10 @@ final class EvalCommand implements Callable<Integer> {
   /** Tokens in one run: enough for the kernels' threads, little enough to stay in the cache. */
   private static final int BATCH_TOKENS = 2048;
 
-  /** Entries of a table of all queries and keys that a mask makes, where one sequence allows. */
+  /** Entries of a table of all queries and keys, where one sequence allows. */
   private static final long TABLE_ENTRIES = 1 << 20;
 
-  /** Such tables of a layer, from products to kept weights, while a tap looks. */
+  /** Such tables of a layer, from products to kept weights; while a tap looks none is freed. */
   private static final int TABLES = 10;
 
   /** Logits of one run of a comparison, where one sequence allows. */
@@ -199,13 +199,15 @@ final class EvalCommand implements Callable<Integer> {
       int tokens, GateSettings settings, Measured measured, Kernels kernels, Workspace workspace) {
     Transformer model = measured.model().reaching(tokens);
     Windows windows = Windows.cut(measured.documents(), tokens);
-    int batch =
-        measured.rule().isPresent() ? maskedBatchSize(model.config(), tokens) : batchSize(tokens);
+    boolean makesTables =
+        measured.rule().isPresent()
+            || (!model.config().gating().isEmpty() && settings.mode() != GateSettings.Mode.DENSE);
+    int batch = makesTables ? tabledBatchSize(model.config(), tokens) : batchSize(tokens);
     common.requireFits("eval", estimate(measured.model(), model.config(), windows, batch));
-    if (measured.rule().isPresent()) {
-      long bytes = maskedBytes(model.config(), batch, tokens);
+    if (makesTables) {
+      long bytes = tableBytes(model.config(), batch, tokens);
       common.requireFits(
-          "the attention tables of --mask need %.1f MiB of memory"
+          "tables of all queries and keys, which --mask and gate variants make, need %.1f MiB of memory"
               .formatted(CommonOptions.mebibytes(bytes)),
           bytes);
     }
@@ -288,11 +290,11 @@ final class EvalCommand implements Callable<Integer> {
     return (long) tokens * tokens * config.attention().heads();
   }
 
-  private static int maskedBatchSize(ModelConfig config, int tokens) {
+  private static int tabledBatchSize(ModelConfig config, int tokens) {
     return Math.clamp(TABLE_ENTRIES / tableEntries(config, tokens), 1, batchSize(tokens));
   }
 
-  private static long maskedBytes(ModelConfig config, int batch, int tokens) {
+  private static long tableBytes(ModelConfig config, int batch, int tokens) {
     return tableEntries(config, tokens) * batch * config.sizes().layers() * TABLES * Float.BYTES;
   }
 
