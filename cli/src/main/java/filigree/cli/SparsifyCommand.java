@@ -231,7 +231,7 @@ final class SparsifyCommand implements Callable<Integer> {
           "Gates that differ from the paper's: head-bias (a learned bias for each head),"
               + " own-projection (queries and keys of their own), renormalised (output divided by"
               + " the open share); several with commas. Attention is then computed step by step,"
-              + " which is several times slower and takes memory for tables of all queries and"
+              + " which is about half as fast and takes memory for tables of all queries and"
               + " keys.")
   private List<String> variants = List.of();
 

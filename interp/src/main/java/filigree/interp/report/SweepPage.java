@@ -99,6 +99,11 @@ public final class SweepPage {
       return from + (value - low) / (high - low) * (to - from);
     }
 
+    /** The same, but not beyond the plot: the interval of two seeds may be many times as long. */
+    double within(double value) {
+      return at(Math.clamp(value, low, high));
+    }
+
     /** Round numbers, four to nine of them. */
     List<Double> ticks() {
       double step = Math.pow(10, Math.floor(Math.log10((high - low) / 4)));
@@ -159,6 +164,17 @@ public final class SweepPage {
                         y.at(setting.excess().orElseThrow().mean())))
             .collect(Collectors.joining(" "));
     svg.append("<polyline class=\"front\" points=\"").append(front).append("\"/>");
+    for (Sweep.Setting setting : sweep.front()) {
+      // Beside the mark, on the side that has room.
+      double at = x.at(setting.edges().orElseThrow().mean());
+      boolean atTheRight = at > (LEFT + WIDTH) / 2.0;
+      svg.append(
+          text(
+              atTheRight ? "end" : "start",
+              at + (atTheRight ? -10 : 10),
+              y.at(setting.excess().orElseThrow().mean()) - 9,
+              setting.name()));
+    }
     int number = 0;
     for (Sweep.Setting setting : sweep.settings()) {
       svg.append(marks(setting, "var(--c%d)".formatted(number++ % COLOURS), x, y));
@@ -184,13 +200,20 @@ public final class SweepPage {
       double atY = y.at(above.mean());
       e.margin()
           .ifPresent(
-              m -> out.append(line("bar", x.at(e.mean() - m), atY, x.at(e.mean() + m), atY)));
+              m ->
+                  out.append(
+                      line("bar", x.within(e.mean() - m), atY, x.within(e.mean() + m), atY)));
       above
           .margin()
           .ifPresent(
               m ->
                   out.append(
-                      line("bar", atX, y.at(above.mean() - m), atX, y.at(above.mean() + m))));
+                      line(
+                          "bar",
+                          atX,
+                          y.within(above.mean() - m),
+                          atX,
+                          y.within(above.mean() + m))));
       String name = "%s: %s edges, %s nats".formatted(setting.name(), e.text(), above.text());
       out.append(circle(atX, atY, 6, Html.escape(name)));
     }

@@ -86,7 +86,11 @@ class SweepTest {
     SweepPage.write(sweep(), page);
     String html = Files.readString(page);
     assertThat(html)
-        .contains("<polyline class=\"front\"", "open edges per query and head", "1 diverged")
+        .contains(
+            "<polyline class=\"front\"",
+            ">lr 2e-4</text>",
+            "open edges per query and head",
+            "1 diverged")
         .contains("the loss is NaN, &quot;alas&quot;")
         .doesNotContain("{{", "http:", "https:", "<script", "NaN\"");
     // Five runs with figures and three settings with a mean.
