@@ -114,6 +114,7 @@ public final class CircuitSearch {
         switch (study.subject().gates()) {
           case Gates.Dense() -> "dense";
           case Gates.Hard(double bias) -> "hard, bias " + bias;
+          case Gates.Soft(double bias) -> "soft, bias " + bias;
           case Gates.Sampled(double _, long _, long _) ->
               throw new IllegalStateException("refused by the subject");
         });
