@@ -140,6 +140,7 @@ public final class LoraBenchmark {
         new Lora(rank, Lora.defaultAlpha(rank), Lora.DEFAULT_TARGETS),
         MemoryPlan.KEEP_BLOCKS,
         Sparsifier.Control.NONE,
+        Sparsifier.Choices.NONE,
         1);
   }
 
