@@ -314,6 +314,7 @@ public final class CpuKernels implements Kernels {
 
   @Override
   public void close() {
+    gemm.close();
     workers.close();
   }
 }

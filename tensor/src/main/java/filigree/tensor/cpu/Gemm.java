@@ -1,5 +1,6 @@
 package filigree.tensor.cpu;
 
+import filigree.tensor.Arithmetic;
 import filigree.tensor.DType;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
@@ -11,7 +12,7 @@ import java.util.Optional;
  * Matrix products. Each thread takes parts of the output and computes them by {@link PackedProduct}
  * or by OpenBLAS, whichever is faster for the form; products of a few rows go by {@link FewRows}.
  */
-final class Gemm {
+final class Gemm implements AutoCloseable {
   // Below about 20 us of one core's work, waking others costs more than it saves.
   private static final double SERIAL_FLOPS = 1.5e6;
   private static final long SERIAL_MATRIX_BYTES = 256 << 10;
@@ -23,10 +24,21 @@ final class Gemm {
   private static final int WIDENED_DEPTH = 2048;
   private static final int WIDENED_FLOATS = 256 << 10;
 
+  // Where the rows of a block are pieces of B's rows, the pieces are this long at least: shorter
+  // ones leave the prefetcher of the memory behind.
+  private static final int WIDENED_COLUMNS = 1024;
+
+  // So many rows of A, turned, stay in the cache beside a block; with more, weights are a small
+  // part of what is packed.
+  private static final int FEWEST_TURNED = 16;
+  private static final int MOST_TURNED = 256;
+  private static final int TURNED_COLUMNS = 1024;
+
   private final Workers workers;
   private final ElementLanes lanes;
   private final Optional<PackedProduct> packed;
   private final FewRows fewRows;
+  private final Scratch turned = new Scratch();
 
   Gemm(Workers workers, Lanes lanes) {
     this.workers = workers;
@@ -106,9 +118,64 @@ final class Gemm {
       fewRows.run(bias == 0 ? p : p.adding(), weights, a, b, c);
     } else if (weights == DType.F32) {
       run(p, a, b, bias, c, 1, 0);
+    } else if (weights == DType.BF16 && packed.isPresent() && canTurn(p)) {
+      turned(p, weights, a, b, bias, c);
     } else {
       widening(p, weights, a, b, bias, c);
     }
+  }
+
+  private static boolean canTurn(Product p) {
+    return !p.ta()
+        && p.m() >= FEWEST_TURNED
+        && p.m() <= MOST_TURNED
+        && p.n() >= PackedProduct.FEWEST
+        && p.k() > 0
+        && p.alpha() == 1
+        && p.beta() == 0;
+  }
+
+  /**
+   * As {@link #widening}, turned around: {@code C^T = B^T A^T}. Each weight serves few rows of A,
+   * so that what it costs to read, widen and pack it counts; in the left matrix that is one step.
+   */
+  private synchronized void turned(Product p, DType weights, long a, long b, long bias, long c) {
+    turned.reserve((long) p.k() * p.m(), 1);
+    long turnedA = turned.take((long) p.k() * p.m());
+    long nextA = (long) p.lda() * Float.BYTES;
+    long row = (long) p.m() * Float.BYTES;
+    workers.ranges(
+        p.k(),
+        ALIGN,
+        (from, to) ->
+            Transposition.run(
+                a + from * Float.BYTES,
+                nextA,
+                p.m(),
+                (int) (to - from),
+                turnedA + from * row,
+                row));
+    int tasks = (p.n() + TURNED_COLUMNS - 1) / TURNED_COLUMNS;
+    workers.run(
+        tasks,
+        (task, scratch) -> {
+          int from = task * TURNED_COLUMNS;
+          int count = Math.min(TURNED_COLUMNS, p.n() - from);
+          // The product takes scratch too.
+          Scratch own = scratch.second();
+          own.reserve((long) count * p.m(), 1);
+          long sums = own.take((long) count * p.m());
+          Product block =
+              new Product(!p.tb(), false, count, p.m(), p.k(), 1, 0, p.ldb(), p.m(), p.m());
+          long fromB = b + (p.tb() ? (long) from * p.ldb() : from) * weights.bytes();
+          packed.orElseThrow().run(block, weights, fromB, turnedA, sums, scratch);
+          Transposition.run(
+              sums, row, count, p.m(), c + p.at(0, from), (long) p.ldc() * Float.BYTES);
+          for (int i = 0; bias != 0 && i < p.m(); i++) {
+            long to = c + p.at(i, from);
+            lanes.combine(Arithmetic.ADD, to, bias + (long) from * Float.BYTES, to, count);
+          }
+        });
   }
 
   /**
@@ -121,7 +188,7 @@ final class Gemm {
       return;
     }
     OpenBlas.singleThreaded();
-    int depth = Math.min(p.k(), WIDENED_DEPTH);
+    int depth = Math.min(p.k(), p.tb() ? WIDENED_DEPTH : WIDENED_FLOATS / WIDENED_COLUMNS);
     int columns = Math.max(ALIGN, WIDENED_FLOATS / depth / ALIGN * ALIGN);
     int tasks = (p.n() + columns - 1) / columns;
     workers.run(
@@ -357,5 +424,10 @@ final class Gemm {
     boolean isEmpty() {
       return from == to;
     }
+  }
+
+  @Override
+  public void close() {
+    turned.close();
   }
 }

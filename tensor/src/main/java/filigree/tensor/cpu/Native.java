@@ -62,7 +62,7 @@ public final class Native {
     return MEMORY.get(INT, address);
   }
 
-  static short getShort(long address) {
+  public static short getShort(long address) {
     return MEMORY.get(SHORT, address);
   }
 

@@ -1,5 +1,6 @@
 package filigree.tensor.cpu;
 
+import filigree.tensor.DType;
 import filigree.tensor.cpu.TileLanes.Left;
 import filigree.tensor.cpu.TileLanes.Sums;
 
@@ -23,6 +24,13 @@ final class PackedProduct {
   private static final int BLOCK_FLOATS = 100 << 10;
   private static final int COLUMNS = 1024;
 
+  // A transposed left matrix of 16 bits is read from the memory in runs of as many columns as a
+  // block has rows; below a kilobyte the runs are too short for the memory's prefetcher.
+  private static final int NARROW_DEPTH = 256;
+
+  /** Fewer rows or columns leave most of a tile empty. */
+  static final int FEWEST = 8;
+
   private final TileLanes lanes;
 
   PackedProduct(TileLanes lanes) {
@@ -34,8 +42,8 @@ final class PackedProduct {
     return !p.tb()
         && p.alpha() == 1
         && (p.beta() == 0 || p.beta() == 1)
-        && p.m() >= 8
-        && p.n() >= 8;
+        && p.m() >= FEWEST
+        && p.n() >= FEWEST;
   }
 
   /**
@@ -44,7 +52,12 @@ final class PackedProduct {
    * @param bias address of a number for each column, added where beta is 0; 0 for none
    */
   void run(Product p, long a, long b, long bias, long c, Scratch scratch) {
-    new Run(p, a, b, bias, c, scratch).run();
+    new Run(p, DType.F32, a, b, bias, c, scratch).run();
+  }
+
+  /** The same without a bias, the left matrix being F32 or BF16. */
+  void run(Product p, DType type, long a, long b, long c, Scratch scratch) {
+    new Run(p, type, a, b, 0, c, scratch).run();
   }
 
   private static int roundUp(int length, int multiple) {
@@ -58,7 +71,9 @@ final class PackedProduct {
     private final long b;
     private final long bias;
     private final long c;
+    private final DType type;
     private final Left layout;
+    private final int deepest;
     private final int block;
     private final float[] left;
     private final long right;
@@ -66,14 +81,16 @@ final class PackedProduct {
     private final long tile;
     private final long tileRow = (long) lanes.columns() * Float.BYTES;
 
-    Run(Product p, long a, long b, long bias, long c, Scratch scratch) {
+    Run(Product p, DType type, long a, long b, long bias, long c, Scratch scratch) {
       this.p = p;
+      this.type = type;
       this.a = a;
       this.b = b;
       this.bias = bias;
       this.c = c;
       this.layout = p.ta() ? Left.COLUMNS : Left.ROWS;
-      int deepest = Math.min(DEPTH, p.k());
+      boolean narrow = type != DType.F32 && p.ta();
+      this.deepest = Math.min(narrow ? NARROW_DEPTH : DEPTH, p.k());
       int stride = lanes.leftStride(deepest);
       this.block = Math.max(1, BLOCK_FLOATS / stride) * lanes.rows();
       this.left =
@@ -89,8 +106,8 @@ final class PackedProduct {
     void run() {
       for (int j = 0; j < p.n(); j += COLUMNS) {
         int columns = Math.min(COLUMNS, p.n() - j);
-        for (int q = 0; q < p.k(); q += DEPTH) {
-          int depth = Math.min(DEPTH, p.k() - q);
+        for (int q = 0; q < p.k(); q += deepest) {
+          int depth = Math.min(deepest, p.k() - q);
           long fromB = b + ((long) q * p.ldb() + j) * Float.BYTES;
           lanes.packRight(fromB, p.ldb(), columns, depth, right);
           blocks(j, columns, q, depth);
@@ -99,11 +116,12 @@ final class PackedProduct {
     }
 
     private void blocks(int j, int columns, int q, int depth) {
-      long fromA = a + (p.ta() ? (long) q * p.lda() : q) * Float.BYTES;
+      long fromA = a + (p.ta() ? (long) q * p.lda() : q) * type.bytes();
+      long row = (p.ta() ? 1L : p.lda()) * type.bytes();
       boolean fresh = q == 0 && p.beta() == 0;
       for (int i = 0; i < p.m(); i += block) {
         int rows = Math.min(block, p.m() - i);
-        lanes.packLeft(layout, fromA + p.atRow(i), p.lda(), rows, depth, left);
+        lanes.packLeft(layout, type, fromA + i * row, p.lda(), rows, depth, left);
         for (int column = 0; column < columns; column += lanes.columns()) {
           int width = Math.min(lanes.columns(), columns - column);
           begin(j + column, fresh ? width : 0);

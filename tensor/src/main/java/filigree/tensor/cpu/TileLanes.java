@@ -1,5 +1,7 @@
 package filigree.tensor.cpu;
 
+import filigree.tensor.DType;
+
 /**
  * The inner loops of a matrix product over packed panels (Goto and van de Geijn, Anatomy of
  * High-Performance Matrix Multiplication, 2008). A tile of C is the product of a panel of A, {@link
@@ -40,13 +42,14 @@ public interface TileLanes {
   /**
    * Packs left panels. Rows missing in the last one are zeros.
    *
+   * @param type of A, F32 or BF16, which is widened
    * @param a address of A, [rows, lda], or transposed [depth, lda]
-   * @param lda floats from one row of A, as it lies, to the next
+   * @param lda elements from one row of A, as it lies, to the next
    * @param rows rows of op(A)
    * @param depth columns of op(A)
    * @param to written
    */
-  void packLeft(Left layout, long a, int lda, int rows, int depth, float[] to);
+  void packLeft(Left layout, DType type, long a, int lda, int rows, int depth, float[] to);
 
   /**
    * Packs right panels of {@code columns() x depth} floats. Columns missing in the last one are

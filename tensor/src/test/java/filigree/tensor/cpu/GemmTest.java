@@ -123,9 +123,9 @@ class GemmTest {
         kernels -> {
           for (DType stored : List.of(DType.BF16, DType.F16)) {
             for (Transpose tb : Transpose.values()) {
-              for (int m : new int[] {1, 5, 37}) {
-                widened(kernels, stored, tb, m, 203, 2500);
-                widened(kernels, stored, tb, m, 700, 61);
+              for (int m : new int[] {1, 5, 16, 37, 256, 257}) {
+                widened(kernels, stored, tb, m, 203, 1300);
+                widened(kernels, stored, tb, m, 1100, 61);
               }
             }
           }
@@ -148,6 +148,9 @@ class GemmTest {
       kernels.affine(a, wide, tb, bias, expected);
       kernels.affine(a, narrow, tb, bias, found);
       assertClose(what + " with bias", found, expected.toDoubles(), 2e-4);
+      kernels.matmul(1, a, Transpose.NO, wide, tb, 0, expected);
+      kernels.matmul(1, a, Transpose.NO, narrow, tb, 0, found);
+      assertClose(what, found, expected.toDoubles(), 2e-4);
       kernels.matmul(1, a, Transpose.NO, wide, tb, 1, expected);
       kernels.matmul(1, a, Transpose.NO, narrow, tb, 1, found);
       assertClose(what + " added", found, expected.toDoubles(), 2e-4);

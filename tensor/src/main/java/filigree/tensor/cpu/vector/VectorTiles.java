@@ -8,6 +8,8 @@ import static filigree.tensor.cpu.vector.Vectors.first;
 import static filigree.tensor.cpu.vector.Vectors.load;
 import static filigree.tensor.cpu.vector.Vectors.store;
 
+import filigree.tensor.DType;
+import filigree.tensor.cpu.Native;
 import filigree.tensor.cpu.TileLanes;
 import java.util.Arrays;
 import java.util.Optional;
@@ -45,22 +47,35 @@ final class VectorTiles implements TileLanes {
   }
 
   @Override
-  public void packLeft(Left layout, long a, int lda, int rows, int depth, float[] to) {
+  public void packLeft(Left layout, DType type, long a, int lda, int rows, int depth, float[] to) {
+    boolean wide = type == DType.F32;
+    long next = (long) lda * type.bytes();
     switch (layout) {
-      case ROWS -> packRows(a, lda, rows, depth, to);
+      case ROWS -> {
+        for (int i = 0; i < rows; i++) {
+          int at = i / ROWS * leftStride(depth) + i % ROWS * LANES;
+          if (wide) {
+            packRow(a + i * next, depth, to, at);
+          } else {
+            packRowBf16(a + i * next, depth, to, at);
+          }
+        }
+        clearRows(rows, depth, to);
+      }
       case COLUMNS -> {
         for (int p = 0; p < depth; p++) {
-          packColumns(a + (long) p * lda * Float.BYTES, rows, to, p * ROWS, leftStride(depth));
+          if (wide) {
+            packColumns(a + p * next, rows, to, p * ROWS, leftStride(depth));
+          } else {
+            packColumnsBf16(a + p * next, rows, to, p * ROWS, leftStride(depth));
+          }
         }
       }
     }
   }
 
-  private void packRows(long a, int lda, int rows, int depth, float[] to) {
-    for (int i = 0; i < rows; i++) {
-      int at = i / ROWS * leftStride(depth) + i % ROWS * LANES;
-      packRow(a + (long) i * lda * Float.BYTES, depth, to, at);
-    }
+  /** Rows that the last panel has no numbers for. */
+  private void clearRows(int rows, int depth, float[] to) {
     for (int i = rows; i % ROWS != 0; i++) {
       int at = i / ROWS * leftStride(depth) + i % ROWS * LANES;
       for (int p = 0; p < depth; p += LANES, at += BLOCK) {
@@ -79,6 +94,16 @@ final class VectorTiles implements TileLanes {
     }
   }
 
+  private static void packRowBf16(long row, int depth, float[] to, int at) {
+    int whole = SPECIES.loopBound(depth);
+    for (int p = 0; p < whole; p += LANES, row += BYTES / 2, at += BLOCK) {
+      VectorWeights.widened(row).intoArray(to, at);
+    }
+    for (int p = whole; p < depth; p++, row += Short.BYTES, at++) {
+      to[at] = widened(row);
+    }
+  }
+
   /** Deals one row of a transposed matrix to the panels, {@link #ROWS} numbers each. */
   private static void packColumns(long row, int rows, float[] to, int at, int stride) {
     int i = 0;
@@ -89,6 +114,22 @@ final class VectorTiles implements TileLanes {
     for (; i < rows; i += ROWS, at += stride, row += ROWS * Float.BYTES) {
       load(row, first(rows - i)).intoArray(to, at);
     }
+  }
+
+  private static void packColumnsBf16(long row, int rows, float[] to, int at, int stride) {
+    int i = 0;
+    for (; i + LANES <= rows; i += ROWS, at += stride, row += ROWS * Short.BYTES) {
+      VectorWeights.widened(row).intoArray(to, at);
+    }
+    for (; i < rows; i += ROWS, at += stride, row += ROWS * Short.BYTES) {
+      for (int j = 0; j < ROWS; j++) {
+        to[at + j] = i + j < rows ? widened(row + (long) j * Short.BYTES) : 0;
+      }
+    }
+  }
+
+  private static float widened(long address) {
+    return Float.intBitsToFloat(Native.getShort(address) << Short.SIZE);
   }
 
   @Override

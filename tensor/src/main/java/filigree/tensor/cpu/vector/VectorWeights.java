@@ -230,7 +230,7 @@ final class VectorWeights implements WeightLanes {
   }
 
   /** A bfloat16 is the upper half of the float of the same value. */
-  private static FloatVector widened(long address) {
+  static FloatVector widened(long address) {
     return ((IntVector)
             ShortVector.fromMemorySegment(SHORTS, Native.MEMORY, address, ORDER)
                 .convertShape(VectorOperators.S2I, INTS, 0))
