@@ -104,7 +104,7 @@ final class SparsifyCommand implements Callable<Integer> {
 
   @Option(
       names = "--steps",
-      defaultValue = "3000",
+      defaultValue = "4000",
       paramLabel = "N",
       description = "Training steps (default: ${DEFAULT-VALUE}).")
   private long steps;
@@ -121,14 +121,14 @@ final class SparsifyCommand implements Callable<Integer> {
 
   @Option(
       names = "--lr",
-      defaultValue = "2e-4",
+      defaultValue = "1e-4",
       paramLabel = "R",
       description = "Highest learning rate (default: ${DEFAULT-VALUE}).")
   private double rate;
 
   @Option(
       names = "--distill",
-      defaultValue = "1",
+      defaultValue = "0",
       paramLabel = "W",
       description = "Weight of the divergence from the dense model (default: ${DEFAULT-VALUE}).")
   private double distillation;
@@ -143,7 +143,7 @@ final class SparsifyCommand implements Callable<Integer> {
 
   @Option(
       names = "--ce",
-      defaultValue = "0",
+      defaultValue = "1",
       paramLabel = "W",
       description =
           "Weight of the cross-entropy with the text in the objective (default: ${DEFAULT-VALUE}).")
@@ -500,7 +500,7 @@ final class SparsifyCommand implements Callable<Integer> {
         steps,
         new LearningRate(rate, Math.min(50, Math.max(1, steps / 10)), steps / 2, steps, 0.02),
         new Constraint.Config(
-            tolerance, 10, 0.04, 1, beta, Math.min(beta, 1e-3), Math.max(beta, 10)),
+            tolerance, 10, 0.015, 2, beta, Math.min(beta, 1e-3), Math.max(beta, 10)),
         new Objective.Weights(crossEntropy, distillation),
         bias(),
         averageSteps,
