@@ -36,7 +36,7 @@ public final class CircuitFiles {
    * @param report what was found
    * @return JSON
    */
-  public static String json(CircuitReport report) {
+  public static String json(Finding report) {
     Ranking ranking = report.ranking();
     Curve curve = report.curve();
     Bootstrap bootstrap = report.bootstrap();
@@ -138,7 +138,7 @@ public final class CircuitFiles {
    * @return JSON with {@code total}, and for each target {@code k} of both and their {@code ratio}
    * @throws CircuitException where the two were not searched alike
    */
-  public static String comparison(CircuitReport dense, CircuitReport sparse) {
+  public static String comparison(Finding dense, Finding sparse) {
     if (!dense.curve().plan().equals(sparse.curve().plan())
         || dense.ranking().level() != sparse.ranking().level()) {
       throw new CircuitException(

@@ -48,7 +48,7 @@ public final class CircuitSearch {
    * @param hashes of model and task by name, for the report
    * @return what was found
    */
-  public static CircuitReport run(Study study, Request request, Map<String, String> hashes) {
+  public static Finding run(Study study, Request request, Map<String, String> hashes) {
     CircuitRunner runner = new CircuitRunner(study);
     Ranking ranking = rank(runner, request);
     Curve curve = Curve.trace(runner, ranking, request.plan());
@@ -64,7 +64,7 @@ public final class CircuitSearch {
                 case TOP_PRUNED -> edges.pruned();
               };
         };
-    return new CircuitReport(ranking, circuit, curve, bootstrap, settings(study, request), hashes);
+    return new Finding(ranking, circuit, curve, bootstrap, settings(study, request), hashes);
   }
 
   /**

@@ -3,6 +3,8 @@ package filigree.interp.report;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.interp.circuit.Edge;
+import filigree.interp.circuit.Part;
 import java.math.BigDecimal;
 import java.math.MathContext;
 import java.nio.file.Path;
@@ -42,14 +44,14 @@ public final class CircuitPage {
    * @param page the HTML file to write; its folder must exist
    * @throws ReportException if the page cannot be written
    */
-  public static void write(CircuitReport report, Path page) {
+  public static void write(CircuitPageData report, Path page) {
     PageFile.write(html(report), page);
   }
 
-  private static String html(CircuitReport report) {
+  private static String html(CircuitPageData report) {
     String names =
         report.models().stream()
-            .map(CircuitReport.Model::name)
+            .map(CircuitPageData.Model::name)
             .collect(Collectors.joining(" and "));
     Map<String, String> places = new HashMap<>();
     places.put("title", Html.escape("Circuits of " + names));
@@ -64,17 +66,17 @@ public final class CircuitPage {
     return Html.fill(Html.resource("circuit.html"), places);
   }
 
-  private static String lead(CircuitReport report) {
+  private static String lead(CircuitPageData report) {
     return Stream.concat(
             Stream.of("The task is " + report.task().name() + "."),
             report.panels().stream().limit(1).map(panel -> sentence(report, panel)))
         .collect(Collectors.joining(" "));
   }
 
-  private static String sentence(CircuitReport report, CircuitReport.Panel panel) {
+  private static String sentence(CircuitPageData report, CircuitPageData.Panel panel) {
     List<String> parts = new ArrayList<>();
     for (int m = 0; m < report.models().size(); m++) {
-      CircuitReport.Curve curve = panel.curves().get(m);
+      CircuitPageData.Curve curve = panel.curves().get(m);
       OptionalInt k = curve.k(EFFECT);
       String name = report.models().get(m).name();
       String share = Numbers.percent(EFFECT) + " of the effect";
@@ -104,7 +106,7 @@ public final class CircuitPage {
     return panel.title() + ": " + String.join(", and ", parts) + ratio + ".";
   }
 
-  private static Optional<CircuitReport.Ratio> ratio(CircuitReport.Panel panel, double effect) {
+  private static Optional<CircuitPageData.Ratio> ratio(CircuitPageData.Panel panel, double effect) {
     return panel.ratios().stream().filter(ratio -> ratio.effect() == effect).findFirst();
   }
 
@@ -114,19 +116,19 @@ public final class CircuitPage {
   }
 
   /** k at each effect, for each panel and model. */
-  private static String reached(CircuitReport report) {
+  private static String reached(CircuitPageData report) {
     List<String> head = new ArrayList<>(List.of("Smallest circuit", "Effect"));
     report.models().forEach(model -> head.add(model.name()));
     if (report.models().size() > 1) {
       head.addAll(List.of("Ratio", "Interval"));
     }
     List<List<String>> rows = new ArrayList<>();
-    for (CircuitReport.Panel panel : report.panels()) {
-      for (CircuitReport.Reach reach : panel.curves().getFirst().reached()) {
+    for (CircuitPageData.Panel panel : report.panels()) {
+      for (CircuitPageData.Reach reach : panel.curves().getFirst().reached()) {
         List<String> row = new ArrayList<>();
         row.add(panel.title() + ", " + panel.unit().plural());
         row.add(Numbers.plain(reach.effect()));
-        for (CircuitReport.Curve curve : panel.curves()) {
+        for (CircuitPageData.Curve curve : panel.curves()) {
           OptionalInt k = curve.k(reach.effect());
           row.add(
               (k.isPresent() ? Numbers.plain(k.getAsInt()) : "not reached")
@@ -134,7 +136,7 @@ public final class CircuitPage {
                   + Numbers.plain(curve.total()));
         }
         if (report.models().size() > 1) {
-          Optional<CircuitReport.Ratio> ratio = ratio(panel, reach.effect());
+          Optional<CircuitPageData.Ratio> ratio = ratio(panel, reach.effect());
           row.add(ratio.map(found -> times(found.ratio())).orElse("–"));
           row.add(
               ratio.map(found -> times(found.low()) + " to " + times(found.high())).orElse("–"));
@@ -145,7 +147,7 @@ public final class CircuitPage {
     return Html.table("k at an explained effect", head, rows);
   }
 
-  private static String topEdges(CircuitReport report) {
+  private static String topEdges(CircuitPageData report) {
     String tables =
         report.models().stream().map(CircuitPage::topEdges).collect(Collectors.joining("\n"));
     return tables.isBlank()
@@ -155,13 +157,14 @@ public final class CircuitPage {
             + "\n</div>\n</section>";
   }
 
-  private static String topEdges(CircuitReport.Model model) {
+  private static String topEdges(CircuitPageData.Model model) {
     List<List<String>> rows = new ArrayList<>();
-    for (CircuitReport.Edge edge : model.edges().stream().limit(TABLE_EDGES).toList()) {
-      String name = edge.from().label() + " → " + edge.to().label() + port(edge.port());
+    for (CircuitPageData.ScoredEdge scored : model.edges().stream().limit(TABLE_EDGES).toList()) {
+      Edge edge = scored.edge();
+      String name = edge.sender().label() + " → " + edge.reader().label() + port(edge.part());
       rows.add(
           List.of(
-              Integer.toString(rows.size() + 1), name, Numbers.plain(rounded(edge.score(), 4))));
+              Integer.toString(rows.size() + 1), name, Numbers.plain(rounded(scored.score(), 4))));
     }
     return Html.table(
         "The strongest edges of " + model.name(), List.of("Rank", "Edge", "Score"), rows);
@@ -171,16 +174,16 @@ public final class CircuitPage {
     return new BigDecimal(value, new MathContext(digits)).doubleValue();
   }
 
-  private static String port(CircuitReport.Port port) {
-    return switch (port) {
-      case WHOLE -> "";
+  private static String port(Part part) {
+    return switch (part) {
+      case ALL -> "";
       case QUERY -> " (q)";
       case KEY -> " (k)";
       case VALUE -> " (v)";
     };
   }
 
-  private static String settings(CircuitReport report) {
+  private static String settings(CircuitPageData report) {
     List<List<String>> rows = new ArrayList<>();
     rows.add(List.of("task", report.task().name()));
     rows.add(List.of("source of the task", report.task().source()));
@@ -188,7 +191,7 @@ public final class CircuitPage {
     return Html.table("Settings", List.of("Name", "Value"), rows);
   }
 
-  private static ObjectNode data(CircuitReport report) {
+  private static ObjectNode data(CircuitPageData report) {
     ObjectNode data = NODES.objectNode();
     data.put("effect", EFFECT);
     ArrayNode models = data.putArray("models");
@@ -196,7 +199,7 @@ public final class CircuitPage {
     ArrayNode panels = data.putArray("panels");
     report.panels().forEach(panel -> panels.add(panel(panel)));
     ArrayNode prompts = data.putArray("prompts");
-    for (CircuitReport.Prompt prompt : report.prompts()) {
+    for (CircuitPageData.Prompt prompt : report.prompts()) {
       ObjectNode node =
           prompts.addObject().put("name", prompt.name()).put("answer", prompt.answer());
       prompt.tokens().forEach(node.putArray("tokens")::add);
@@ -204,19 +207,19 @@ public final class CircuitPage {
     return data;
   }
 
-  private static ObjectNode model(CircuitReport.Model model, List<CircuitReport.Prompt> prompts) {
+  private static ObjectNode model(CircuitPageData.Model model, List<CircuitPageData.Prompt> prompts) {
     ObjectNode node = NODES.objectNode();
     node.put("name", model.name());
     node.put("layers", model.heads().layers());
     node.put("heads", model.heads().perLayer());
     ArrayNode edges = node.putArray("edges");
-    for (CircuitReport.Edge edge : model.edges().stream().limit(MOST_EDGES).toList()) {
+    for (CircuitPageData.ScoredEdge scored : model.edges().stream().limit(MOST_EDGES).toList()) {
       edges
           .addArray()
-          .add(edge.from().label())
-          .add(edge.to().label())
-          .add(port(edge.port()).strip())
-          .add(Numbers.compact(edge.score()));
+          .add(scored.edge().sender().label())
+          .add(scored.edge().reader().label())
+          .add(port(scored.edge().part()).strip())
+          .add(Numbers.compact(scored.score()));
     }
     node.put("allEdges", model.edges().size());
     ObjectNode nodes = node.putObject("nodes");
@@ -228,25 +231,25 @@ public final class CircuitPage {
     return node;
   }
 
-  private static ObjectNode panel(CircuitReport.Panel panel) {
+  private static ObjectNode panel(CircuitPageData.Panel panel) {
     ObjectNode node = NODES.objectNode();
     node.put("title", panel.title());
     node.put("unit", panel.unit().plural());
     ArrayNode curves = node.putArray("curves");
-    for (CircuitReport.Curve curve : panel.curves()) {
+    for (CircuitPageData.Curve curve : panel.curves()) {
       ObjectNode item = curves.addObject().put("total", curve.total());
-      put(item, "k", curve.points(), CircuitReport.Point::k);
-      put(item, "effect", curve.points(), CircuitReport.Point::effect);
-      put(item, "low", curve.points(), CircuitReport.Point::low);
-      put(item, "high", curve.points(), CircuitReport.Point::high);
+      put(item, "k", curve.points(), CircuitPageData.Point::k);
+      put(item, "effect", curve.points(), CircuitPageData.Point::effect);
+      put(item, "low", curve.points(), CircuitPageData.Point::low);
+      put(item, "high", curve.points(), CircuitPageData.Point::high);
       ArrayNode reached = item.putArray("reached");
-      for (CircuitReport.Reach reach : curve.reached()) {
+      for (CircuitPageData.Reach reach : curve.reached()) {
         ObjectNode one = reached.addObject().put("effect", reach.effect());
         reach.k().ifPresent(k -> one.put("k", k));
       }
     }
     ArrayNode ratios = node.putArray("ratios");
-    for (CircuitReport.Ratio ratio : panel.ratios()) {
+    for (CircuitPageData.Ratio ratio : panel.ratios()) {
       ratios
           .addObject()
           .put("effect", ratio.effect())
@@ -260,8 +263,8 @@ public final class CircuitPage {
   private static void put(
       ObjectNode node,
       String key,
-      List<CircuitReport.Point> points,
-      ToDoubleFunction<CircuitReport.Point> value) {
+      List<CircuitPageData.Point> points,
+      ToDoubleFunction<CircuitPageData.Point> value) {
     ArrayNode list = node.putArray(key);
     points.stream().mapToDouble(value).mapToObj(Numbers::compact).forEach(list::add);
   }

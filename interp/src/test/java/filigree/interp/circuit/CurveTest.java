@@ -94,8 +94,8 @@ class CurveTest {
       assertThat(Curve.ratio(curve, curve, 0.9, bootstrap)).isEqualTo(new Interval(1, 1, 1));
 
       Circuit.Edges circuit = (Circuit.Edges) ranking.circuit(5);
-      CircuitReport report =
-          new CircuitReport(
+      Finding report =
+          new Finding(
               ranking,
               circuit,
               curve,
@@ -178,7 +178,7 @@ class CurveTest {
   void aSearchEndsAtTheKnownCircuit(String method) {
     try (Lab lab = Lab.of(ToyModel.junction(ToyModel.Junction.AND), ToyModel.junctionPrompts())) {
       CircuitSearch.Request request = request(method, Ranking.Level.EDGE);
-      CircuitReport report = CircuitSearch.run(lab.study(), request, Map.of("model", "none"));
+      Finding report = CircuitSearch.run(lab.study(), request, Map.of("model", "none"));
       assertThat(((Circuit.Edges) report.circuit()).edges())
           .extracting(Edge::label)
           .containsExactlyInAnyOrder(

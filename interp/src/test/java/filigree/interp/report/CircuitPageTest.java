@@ -4,6 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import filigree.interp.circuit.Edge;
+import filigree.interp.circuit.Node;
+import filigree.interp.circuit.Part;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,7 +25,7 @@ class CircuitPageTest {
 
   @TempDir Path temp;
 
-  private String page(CircuitReport report) throws IOException {
+  private String page(CircuitPageData report) throws IOException {
     Path page = temp.resolve("circuit.html");
     CircuitPage.write(report, page);
     return Files.readString(page);
@@ -54,24 +57,24 @@ class CircuitPageTest {
 
   @Test
   void tableNamesEdgesAsEapIgDoes() throws IOException {
-    CircuitReport two = CircuitFixture.two();
-    CircuitReport.Edge first = two.models().getFirst().edges().getFirst();
+    CircuitPageData two = CircuitFixture.two();
+    CircuitPageData.ScoredEdge first = two.models().getFirst().edges().getFirst();
     assertThat(page(two))
-        .contains("<th scope=\"row\">1</th><td>" + first.from().label() + " → ")
+        .contains("<th scope=\"row\">1</th><td>" + first.edge().sender().label() + " → ")
         .containsPattern("a\\d\\.h\\d → a\\d\\.h\\d \\([qkv]\\)");
   }
 
   @Test
   void scriptGetsCurvesEdgesAndAttention() throws IOException {
-    CircuitReport two = CircuitFixture.two();
+    CircuitPageData two = CircuitFixture.two();
     JsonNode data = data(page(two));
     assertThat(data.at("/panels/0/curves/0/k/1").intValue()).isEqualTo(1);
     assertThat(data.at("/panels/0/curves/1/reached/1/k").intValue()).isEqualTo(14);
     assertThat(data.at("/panels/0/ratios/1/effect").doubleValue()).isEqualTo(0.9);
     assertThat(data.at("/panels/1/unit").textValue()).isEqualTo("heads");
-    CircuitReport.Edge strongest = two.models().get(1).edges().getFirst();
-    assertThat(data.at("/models/1/edges/0/0").textValue()).isEqualTo(strongest.from().label());
-    assertThat(data.at("/models/1/edges/0/1").textValue()).isEqualTo(strongest.to().label());
+    CircuitPageData.ScoredEdge strongest = two.models().get(1).edges().getFirst();
+    assertThat(data.at("/models/1/edges/0/0").textValue()).isEqualTo(strongest.edge().sender().label());
+    assertThat(data.at("/models/1/edges/0/1").textValue()).isEqualTo(strongest.edge().reader().label());
     assertThat(data.at("/models/0/nodes").size()).isEqualTo(40);
     assertThat(data.at("/prompts/0/tokens/1").textValue()).isEqualTo("Lily");
     // 40 heads, 66 pairs of the 11 tokens, 2 bytes each; 4 characters of base64 for 3 bytes.
@@ -80,21 +83,21 @@ class CircuitPageTest {
 
   @Test
   void graphOfVeryManyEdgesIsCutAndSaysSo() throws IOException {
-    CircuitReport two = CircuitFixture.two();
-    CircuitReport.Model model = two.models().getFirst();
-    CircuitReport.Edge weak =
-        new CircuitReport.Edge(
-            new CircuitReport.Input(), new CircuitReport.Logits(), CircuitReport.Port.WHOLE, 0);
-    List<CircuitReport.Edge> many =
+    CircuitPageData two = CircuitFixture.two();
+    CircuitPageData.Model model = two.models().getFirst();
+    CircuitPageData.ScoredEdge weak =
+        new CircuitPageData.ScoredEdge(
+            new Edge(new Node.Input(), new Node.Logits(), Part.ALL), 0);
+    List<CircuitPageData.ScoredEdge> many =
         Stream.concat(model.edges().stream(), Stream.generate(() -> weak).limit(3000)).toList();
     JsonNode drawn =
         data(
             page(
-                new CircuitReport(
+                new CircuitPageData(
                     two.task(),
                     two.settings(),
                     List.of(
-                        new CircuitReport.Model(
+                        new CircuitPageData.Model(
                             "many", model.heads(), many, model.nodes(), List.of())),
                     List.of(),
                     List.of())));
@@ -129,23 +132,23 @@ class CircuitPageTest {
 
   @Test
   void textCannotBecomeMarkupOrScript() throws IOException {
-    CircuitReport two = CircuitFixture.two();
-    CircuitReport.Model model = two.models().getFirst();
-    CircuitReport hostile =
-        new CircuitReport(
-            new CircuitReport.Question(HOSTILE, HOSTILE, HOSTILE),
-            List.of(new CircuitReport.Setting(HOSTILE, HOSTILE)),
+    CircuitPageData two = CircuitFixture.two();
+    CircuitPageData.Model model = two.models().getFirst();
+    CircuitPageData hostile =
+        new CircuitPageData(
+            new CircuitPageData.Question(HOSTILE, HOSTILE, HOSTILE),
+            List.of(new CircuitPageData.Setting(HOSTILE, HOSTILE)),
             List.of(
-                new CircuitReport.Model(
+                new CircuitPageData.Model(
                     HOSTILE, model.heads(), model.edges(), model.nodes(), model.patterns())),
             List.of(
-                new CircuitReport.Panel(
+                new CircuitPageData.Panel(
                     HOSTILE,
-                    CircuitReport.Unit.NODES,
+                    CircuitPageData.Unit.NODES,
                     List.of(two.panels().getFirst().curves().getFirst()),
                     List.of())),
             List.of(
-                new CircuitReport.Prompt(HOSTILE, two.prompts().get(0).tokens(), HOSTILE),
+                new CircuitPageData.Prompt(HOSTILE, two.prompts().get(0).tokens(), HOSTILE),
                 two.prompts().get(1)));
     String html = page(hostile);
     assertThat(html).doesNotContain("<img").contains("&lt;/script&gt;&lt;img src=x");
@@ -156,8 +159,8 @@ class CircuitPageTest {
 
   @Test
   void partsMustBelongTogether() {
-    CircuitReport two = CircuitFixture.two();
-    CircuitReport.Model dense = two.models().getFirst();
+    CircuitPageData two = CircuitFixture.two();
+    CircuitPageData.Model dense = two.models().getFirst();
     refused(
         () -> with(two, List.of(), two.panels()),
         "circuit page, models: found 0 models, expected one or two;");
@@ -170,7 +173,7 @@ class CircuitPageTest {
             + " the 1 models;");
     refused(
         () ->
-            new CircuitReport.Model(
+            new CircuitPageData.Model(
                 "m",
                 dense.heads(),
                 List.of(dense.edges().get(5), dense.edges().get(2)),
@@ -179,39 +182,39 @@ class CircuitPageTest {
         "circuit page, model m: found edge 1 stronger than the one before, expected sorted edges;");
     refused(
         () ->
-            new CircuitReport.Model(
+            new CircuitPageData.Model(
                 "m",
                 dense.heads(),
                 List.of(),
-                List.of(new CircuitReport.ScoredNode(new CircuitReport.Head(5, 0), 1)),
+                List.of(new CircuitPageData.ScoredNode(new Node.Head(5, 0), 1)),
                 List.of()),
         "circuit page, model: found node a5.h0, expected one of 5 layers of 8 heads;");
     refused(
-        () -> new CircuitReport.ScoredNode(new CircuitReport.Mlp(0), Double.NaN),
+        () -> new CircuitPageData.ScoredNode(new Node.Mlp(0), Double.NaN),
         "circuit page, m0: found NaN, expected a finite number;");
     refused(
-        () -> new CircuitReport.Point(1, 0.5, 0.6, 0.4),
+        () -> new CircuitPageData.Point(1, 0.5, 0.6, 0.4),
         "circuit page, explained effect: found an interval from 0.6 to 0.4, expected finite ends in"
             + " order;");
     refused(
         () ->
-            new CircuitReport.Curve(
+            new CircuitPageData.Curve(
                 5,
                 List.of(point(2), point(2)),
-                List.of(new CircuitReport.Reach(0.9, OptionalInt.of(1)))),
+                List.of(new CircuitPageData.Reach(0.9, OptionalInt.of(1)))),
         "circuit page, curve: found k = 2, expected rising values from 0 to the total of 5;");
     refused(
-        () -> new CircuitReport.Prompt("p", List.of(), ""),
+        () -> new CircuitPageData.Prompt("p", List.of(), ""),
         "circuit page, prompt p: found no tokens, expected at least one;");
   }
 
   @Test
   void attentionMustFitThePrompt() {
-    CircuitReport two = CircuitFixture.two();
-    CircuitReport.Model dense = two.models().getFirst();
-    List<CircuitReport.Panel> none = List.of();
-    CircuitReport.Model swapped =
-        new CircuitReport.Model(
+    CircuitPageData two = CircuitFixture.two();
+    CircuitPageData.Model dense = two.models().getFirst();
+    List<CircuitPageData.Panel> none = List.of();
+    CircuitPageData.Model swapped =
+        new CircuitPageData.Model(
             "m",
             dense.heads(),
             List.of(),
@@ -221,15 +224,15 @@ class CircuitPageTest {
         () -> with(two, List.of(swapped), none),
         "circuit page, attention of m on clean: found another shape, expected 5 layers, 8 heads and"
             + " 11 queries;");
-    CircuitReport.Model missing =
-        new CircuitReport.Model("m", dense.heads(), List.of(), List.of(), List.of());
+    CircuitPageData.Model missing =
+        new CircuitPageData.Model("m", dense.heads(), List.of(), List.of(), List.of());
     refused(
         () -> with(two, List.of(missing), none),
         "circuit page, model m: found attention on 0 prompts, expected on each of the 2;");
     double[][][][] wrong = CircuitFixture.two().models().getFirst().patterns().getFirst();
     wrong[1][2][3][0] = 1.5;
-    CircuitReport.Model strong =
-        new CircuitReport.Model(
+    CircuitPageData.Model strong =
+        new CircuitPageData.Model(
             "m", dense.heads(), List.of(), List.of(), List.of(wrong, dense.patterns().get(1)));
     refused(
         () -> with(two, List.of(strong), none),
@@ -237,13 +240,13 @@ class CircuitPageTest {
             + " 1;");
   }
 
-  private static CircuitReport with(
-      CircuitReport report, List<CircuitReport.Model> models, List<CircuitReport.Panel> panels) {
-    return new CircuitReport(report.task(), report.settings(), models, panels, report.prompts());
+  private static CircuitPageData with(
+      CircuitPageData report, List<CircuitPageData.Model> models, List<CircuitPageData.Panel> panels) {
+    return new CircuitPageData(report.task(), report.settings(), models, panels, report.prompts());
   }
 
-  private static CircuitReport.Point point(int k) {
-    return new CircuitReport.Point(k, 0, 0, 0);
+  private static CircuitPageData.Point point(int k) {
+    return new CircuitPageData.Point(k, 0, 0, 0);
   }
 
   private static void refused(ThrowingCallable made, String message) {

@@ -13,7 +13,7 @@ import java.util.Map;
  * @param settings by name, in the order in which they are written; such as {@code method}
  * @param hashes of model and task by name, in the order in which they are written
  */
-public record CircuitReport(
+public record Finding(
     Ranking ranking,
     Circuit circuit,
     Curve curve,
@@ -21,7 +21,7 @@ public record CircuitReport(
     Map<String, String> settings,
     Map<String, String> hashes) {
   /** Copies the maps, in their order. */
-  public CircuitReport {
+  public Finding {
     settings = new LinkedHashMap<>(settings);
     hashes = new LinkedHashMap<>(hashes);
   }

@@ -1,5 +1,7 @@
 package filigree.interp.report;
 
+import filigree.interp.circuit.Edge;
+import filigree.interp.circuit.Node;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
@@ -14,7 +16,7 @@ import java.util.OptionalInt;
  * @param panels curves of explained effect; in each one curve per model, in the order of models
  * @param prompts on which attention is shown, perhaps none
  */
-public record CircuitReport(
+public record CircuitPageData(
     Question task,
     List<Setting> settings,
     List<Model> models,
@@ -26,7 +28,7 @@ public record CircuitReport(
   private static final double WEIGHT_SLACK = 1e-2;
 
   /** Checks that the parts belong together. */
-  public CircuitReport {
+  public CircuitPageData {
     settings = List.copyOf(settings);
     models = List.copyOf(models);
     panels = List.copyOf(panels);
@@ -78,69 +80,6 @@ public record CircuitReport(
    */
   public record Setting(String name, String value) {}
 
-  /** A node of the graph of a model. */
-  public sealed interface Node {
-    /**
-     * Names the node as EAP-IG's graphs do.
-     *
-     * @return {@code input}, {@code a3.h1}, {@code m3} or {@code logits}
-     */
-    String label();
-  }
-
-  /** The embedding of the tokens. */
-  public record Input() implements Node {
-    @Override
-    public String label() {
-      return "input";
-    }
-  }
-
-  /**
-   * An attention head.
-   *
-   * @param layer from 0
-   * @param head from 0
-   */
-  public record Head(int layer, int head) implements Node {
-    @Override
-    public String label() {
-      return "a" + layer + ".h" + head;
-    }
-  }
-
-  /**
-   * An MLP.
-   *
-   * @param layer from 0
-   */
-  public record Mlp(int layer) implements Node {
-    @Override
-    public String label() {
-      return "m" + layer;
-    }
-  }
-
-  /** The unembedding. */
-  public record Logits() implements Node {
-    @Override
-    public String label() {
-      return "logits";
-    }
-  }
-
-  /** Which input of a node an edge leads to. */
-  public enum Port {
-    /** The only one, or all of a head's at once. */
-    WHOLE,
-    /** A head's queries. */
-    QUERY,
-    /** A head's keys. */
-    KEY,
-    /** A head's values. */
-    VALUE
-  }
-
   /**
    * A node with its score.
    *
@@ -157,15 +96,13 @@ public record CircuitReport(
   /**
    * An edge with its score.
    *
-   * @param from the sender
-   * @param to the reader
-   * @param port which input of the reader
+   * @param edge the edge
    * @param score its effect on the metric; the sign says whether it helps
    */
-  public record Edge(Node from, Node to, Port port, double score) {
+  public record ScoredEdge(Edge edge, double score) {
     /** Checks the score. */
-    public Edge {
-      requireFinite(from.label() + "->" + to.label(), score);
+    public ScoredEdge {
+      requireFinite(edge.label(), score);
     }
   }
 
@@ -183,7 +120,7 @@ public record CircuitReport(
   public record Model(
       String name,
       Shape heads,
-      List<Edge> edges,
+      List<ScoredEdge> edges,
       List<ScoredNode> nodes,
       List<double[][][][]> patterns) {
     /** Checks that nodes exist and edges are sorted. */
@@ -195,8 +132,8 @@ public record CircuitReport(
         heads.require(node.node());
       }
       for (int i = 0; i < edges.size(); i++) {
-        heads.require(edges.get(i).from());
-        heads.require(edges.get(i).to());
+        heads.require(edges.get(i).edge().sender());
+        heads.require(edges.get(i).edge().reader());
         if (i > 0 && Math.abs(edges.get(i).score()) > Math.abs(edges.get(i - 1).score())) {
           throw bad("model " + name, "edge " + i + " stronger than the one before", "sorted edges");
         }
@@ -221,14 +158,11 @@ public record CircuitReport(
     private void require(Node node) {
       boolean exists =
           switch (node) {
-            case Input input -> true;
-            case Logits logits -> true;
-            case Head head ->
-                head.layer() >= 0
-                    && head.layer() < layers
-                    && head.head() >= 0
-                    && head.head() < perLayer;
-            case Mlp mlp -> mlp.layer() >= 0 && mlp.layer() < layers;
+            case Node.Input() -> true;
+            case Node.Logits() -> true;
+            case Node.Head(int layer, int head) ->
+                layer >= 0 && layer < layers && head >= 0 && head < perLayer;
+            case Node.Mlp(int layer) -> layer >= 0 && layer < layers;
           };
       if (!exists) {
         throw bad(
