@@ -141,7 +141,12 @@ final class CommonOptions {
 
   /** Whether there is room for tensors of this many bytes. */
   boolean fits(long bytes) {
-    return bytes <= Math.min(memoryBytes(), machineBytes() - JVM_BYTES);
+    return bytes <= availableBytes();
+  }
+
+  /** The most that tensors can take: what --memory allows, or the machine has. */
+  long availableBytes() {
+    return Math.min(memoryBytes(), machineBytes() - JVM_BYTES);
   }
 
   private static long machineBytes() {

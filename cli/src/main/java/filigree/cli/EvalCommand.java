@@ -294,7 +294,7 @@ final class EvalCommand implements Callable<Integer> {
     return Math.clamp(TABLE_ENTRIES / tableEntries(config, tokens), 1, batchSize(tokens));
   }
 
-  private static long tableBytes(ModelConfig config, int batch, int tokens) {
+  static long tableBytes(ModelConfig config, int batch, int tokens) {
     return tableEntries(config, tokens) * batch * config.sizes().layers() * TABLES * Float.BYTES;
   }
 

@@ -4,7 +4,9 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import filigree.autograd.AutogradException;
 import filigree.checkpoints.CheckpointException;
+import filigree.interp.circuit.CircuitException;
 import filigree.interp.report.ReportException;
+import filigree.interp.task.TaskException;
 import filigree.sparsity.RunException;
 import filigree.tensor.TensorException;
 import filigree.transformer.ModelException;
@@ -32,6 +34,7 @@ import picocli.CommandLine.Command;
       GenerateCommand.class,
       SparsifyCommand.class,
       SweepCommand.class,
+      CircuitCommand.class,
       MergeCommand.class,
       ReportCommand.class,
       CommandLine.HelpCommand.class
@@ -117,6 +120,8 @@ public final class Main implements Runnable {
       case ModelException m -> BAD_USE;
       case AutogradException a -> BAD_USE;
       case ReportException r -> ofDisk(r.getCause()) ? FAILED : BAD_USE;
+      case CircuitException c -> BAD_USE;
+      case TaskException t -> BAD_USE;
       default -> FAILED;
     };
   }

@@ -5,6 +5,7 @@ import filigree.checkpoints.CheckpointException;
 import filigree.tensor.Kernels;
 import java.io.IOException;
 import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
@@ -97,9 +98,23 @@ final class RunDescription {
     }
   }
 
-  private static String sha256(Path file) {
+  /** The SHA-256 of a text, in hexadecimal. */
+  static String sha256(String text) {
+    return HexFormat.of().formatHex(digest().digest(text.getBytes(StandardCharsets.UTF_8)));
+  }
+
+  private static MessageDigest digest() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new AssertionError("every JDK has SHA-256", e);
+    }
+  }
+
+  /** The SHA-256 of a file, in hexadecimal. */
+  static String sha256(Path file) {
     try (InputStream in = Files.newInputStream(file)) {
-      MessageDigest digest = MessageDigest.getInstance("SHA-256");
+      MessageDigest digest = digest();
       byte[] buffer = new byte[BUFFER_BYTES];
       for (int read = in.read(buffer); read >= 0; read = in.read(buffer)) {
         digest.update(buffer, 0, read);
@@ -107,8 +122,6 @@ final class RunDescription {
       return HexFormat.of().formatHex(digest.digest());
     } catch (IOException e) {
       throw new CheckpointException(file + ": the file could not be read: " + e.getMessage(), e);
-    } catch (NoSuchAlgorithmException e) {
-      throw new AssertionError("every JDK has SHA-256", e);
     }
   }
 }

@@ -44,6 +44,7 @@ public final class Acdc {
     for (int reader = graph.readers().size() - 1; reader >= 0; reader--) {
       if (!isRead(graph, reader, kept)) {
         kept.clear(graph.edge(reader, 0), graph.edge(reader, graph.visible(reader) - 1) + 1);
+        study.tell(graph.edgeCount() - graph.edge(reader, 0), graph.edgeCount());
         continue;
       }
       for (int sender = graph.visible(reader) - 1; sender >= 0; sender--) {
@@ -56,8 +57,8 @@ public final class Acdc {
         } else {
           kept.set(edge);
         }
+        study.tell(graph.edgeCount() - edge, graph.edgeCount());
       }
-      study.tell(graph.readers().size() - reader, graph.readers().size());
     }
     return new Result(new Circuit.Edges(graph, kept), new EdgeScores(graph, scores));
   }

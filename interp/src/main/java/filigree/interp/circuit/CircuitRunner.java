@@ -30,14 +30,14 @@ public final class CircuitRunner {
   }
 
   /**
-   * Runs one circuit.
+   * Runs one circuit, and tells nobody: whoever runs one at a time knows how many there are.
    *
    * @param circuit what is kept
    * @param ablation what stands in for the rest
    * @return the metric of every prompt
    */
   public double[] run(Circuit circuit, Ablation ablation) {
-    return run(List.of(circuit), ablation).getFirst();
+    return run(List.of(circuit), ablation, Progress.ignored()).getFirst();
   }
 
   /**
@@ -48,6 +48,11 @@ public final class CircuitRunner {
    * @return for each, the metric of every prompt
    */
   public List<double[]> run(List<? extends Circuit> circuits, Ablation ablation) {
+    return run(circuits, ablation, study::tell);
+  }
+
+  private List<double[]> run(
+      List<? extends Circuit> circuits, Ablation ablation, Progress progress) {
     study.prepare(ablation);
     List<double[]> out = new ArrayList<>();
     circuits.forEach(circuit -> out.add(new double[study.promptCount()]));
@@ -57,7 +62,7 @@ public final class CircuitRunner {
           Senders ablated = study.ablated(pair, ablation);
           for (int i = 0; i < circuits.size(); i++) {
             Study.put(pair, run(pair, circuits.get(i), ablated), out.get(i));
-            study.tell(++done[0], (long) study.batchCount() * circuits.size());
+            progress.at(++done[0], (long) study.batchCount() * circuits.size());
           }
         });
     return out;

@@ -25,7 +25,7 @@ public sealed interface Method {
   /**
    * Reads a name.
    *
-   * @param label patch, eap, eap-ig (five steps, left Riemann sum), eap-ig-midpoint or acdc, whose
+   * @param label patch, attribution or eap (the same: nodes or edges by one gradient), eap-ig (five steps, left Riemann sum), eap-ig-midpoint or acdc, whose
    *     threshold is then 0.01
    * @return the method
    * @throws CircuitException where there is no such method
@@ -33,7 +33,7 @@ public sealed interface Method {
   static Method parse(String label) {
     return switch (label) {
       case "patch" -> new Patch();
-      case "eap" -> new Attribute(new Gradient.AtBase());
+      case "attribution", "eap" -> new Attribute(new Gradient.AtBase());
       case "eap-ig" -> new Attribute(new Gradient.AlongInputs(STEPS, Gradient.Rule.LEFT));
       case "eap-ig-midpoint" ->
           new Attribute(new Gradient.AlongInputs(STEPS, Gradient.Rule.MIDPOINT));
@@ -42,7 +42,7 @@ public sealed interface Method {
           throw new CircuitException(
               "there is no method '"
                   + label
-                  + "'; there are patch, eap, eap-ig, eap-ig-midpoint and acdc");
+                  + "'; there are patch, attribution, eap, eap-ig, eap-ig-midpoint and acdc");
     };
   }
 

@@ -153,6 +153,33 @@ public final class Ranking {
   }
 
   /**
+   * Returns the edge at a rank.
+   *
+   * @param rank 0 for the first
+   * @return the edge
+   * @throws CircuitException where nodes are ranked
+   */
+  public Edge edgeAt(int rank) {
+    return switch (level) {
+      case EDGE -> graph.edge(order[rank]);
+      case HEAD, NODE -> throw new CircuitException("nodes are ranked here, not edges");
+    };
+  }
+
+  /**
+   * Returns the scores of the edges.
+   *
+   * @return by edge
+   * @throws CircuitException where nodes are ranked
+   */
+  public EdgeScores edgeScores() {
+    return switch (level) {
+      case EDGE -> new EdgeScores(graph, scores);
+      case HEAD, NODE -> throw new CircuitException("nodes are ranked here, not edges");
+    };
+  }
+
+  /**
    * Names what stands at a rank.
    *
    * @param rank 0 for the first

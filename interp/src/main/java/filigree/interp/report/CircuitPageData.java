@@ -111,8 +111,7 @@ public record CircuitPageData(
    *
    * @param name as it is shown
    * @param heads shape of its attention
-   * @param edges the strongest, by falling size of the score; perhaps none. The first 2,000 are
-   *     drawn
+   * @param edges in the order in which circuits take them; perhaps none. The first 2,000 are drawn
    * @param nodes those that have a score, in any order; perhaps none
    * @param patterns for each prompt the attention [layer][head][query][key], keys up to the query
    *     at least; 0 where a gate is closed
@@ -123,7 +122,7 @@ public record CircuitPageData(
       List<ScoredEdge> edges,
       List<ScoredNode> nodes,
       List<double[][][][]> patterns) {
-    /** Checks that nodes exist and edges are sorted. */
+    /** Checks that nodes exist. */
     public Model {
       edges = List.copyOf(edges);
       nodes = List.copyOf(nodes);
@@ -131,12 +130,9 @@ public record CircuitPageData(
       for (ScoredNode node : nodes) {
         heads.require(node.node());
       }
-      for (int i = 0; i < edges.size(); i++) {
-        heads.require(edges.get(i).edge().sender());
-        heads.require(edges.get(i).edge().reader());
-        if (i > 0 && Math.abs(edges.get(i).score()) > Math.abs(edges.get(i - 1).score())) {
-          throw bad("model " + name, "edge " + i + " stronger than the one before", "sorted edges");
-        }
+      for (ScoredEdge scored : edges) {
+        heads.require(scored.edge().sender());
+        heads.require(scored.edge().reader());
       }
     }
   }

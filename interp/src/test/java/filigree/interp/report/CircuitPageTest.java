@@ -176,10 +176,12 @@ class CircuitPageTest {
             new CircuitPageData.Model(
                 "m",
                 dense.heads(),
-                List.of(dense.edges().get(5), dense.edges().get(2)),
+                List.of(
+                    new CircuitPageData.ScoredEdge(
+                        new Edge(new Node.Input(), new Node.Mlp(5), Part.ALL), 1)),
                 List.of(),
                 List.of()),
-        "circuit page, model m: found edge 1 stronger than the one before, expected sorted edges;");
+        "circuit page, model: found node m5, expected one of 5 layers of 8 heads;");
     refused(
         () ->
             new CircuitPageData.Model(
