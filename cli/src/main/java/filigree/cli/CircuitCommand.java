@@ -12,6 +12,7 @@ import filigree.interp.circuit.Curve;
 import filigree.interp.circuit.Direction;
 import filigree.interp.circuit.Finding;
 import filigree.interp.circuit.GateRule;
+import filigree.interp.circuit.Gradient;
 import filigree.interp.circuit.Interval;
 import filigree.interp.circuit.Method;
 import filigree.interp.circuit.Metric;
@@ -231,9 +232,18 @@ final class CircuitCommand implements Callable<Integer> {
       }
     }
     Task task = Tasks.named(taskName);
+    Metric metric = Metric.parse(metricName);
+    Method method = method();
+    if (metric == Metric.DIVERGENCE
+        && direction == Direction.CORRUPT
+        && method instanceof Method.Attribute(Gradient.AtBase())) {
+      throw new UsageException(
+          "--metric kl has no gradient in the clean run, so all scores of --method eap would be 0;"
+              + " use eap-ig or --direction restore");
+    }
     CircuitSearch.Request request =
         new CircuitSearch.Request(
-            method(),
+            method,
             level,
             split,
             direction,
@@ -243,7 +253,7 @@ final class CircuitCommand implements Callable<Integer> {
         task,
         prompts,
         request,
-        Metric.parse(metricName),
+        metric,
         gateRule(),
         new CircuitPlan.Extras(
             gatesOf == null ? CircuitPlan.Attention.SHOWN : CircuitPlan.Attention.LEFT_OUT,
@@ -339,15 +349,12 @@ final class CircuitCommand implements Callable<Integer> {
       CircuitLook look = looks.get(i);
       switch (look.outcome()) {
         case CircuitLook.Found found -> {
-          found
-              .files()
-              .forEach((name, text) -> texts.put(name.replace(".", suffix + "."), text));
+          found.files().forEach((name, text) -> texts.put(name.replace(".", suffix + "."), text));
           sides.add(new CircuitPages.Side(look.name(), found));
         }
         case CircuitLook.Unable(String sentence) -> {
           common.err().println("note: " + sentence);
-          texts.put(
-              "circuit" + suffix + ".json", figures(plan, look).toPrettyString() + "\n");
+          texts.put("circuit" + suffix + ".json", figures(plan, look).toPrettyString() + "\n");
         }
       }
     }
@@ -360,8 +367,7 @@ final class CircuitCommand implements Callable<Integer> {
     texts.put(RunFolder.RUN, run.toPrettyString() + "\n");
     Map<String, CircuitFolder.Page> pages = new LinkedHashMap<>();
     if (!sides.isEmpty()) {
-      pages.put(
-          "circuit.html", file -> CircuitPage.write(CircuitPages.data(plan.task(), sides), file));
+      pages.put("circuit.html", file -> CircuitPage.write(CircuitPages.data(plan, sides), file));
     }
     CircuitFolder.write(out, texts, pages);
     common.print(json);
@@ -402,8 +408,7 @@ final class CircuitCommand implements Callable<Integer> {
                 json.path("compared").path("total").asText());
         common
             .out()
-            .printf(
-                "%-20s %.4g to %.4g%n", "interval", ratio.get().low(), ratio.get().high());
+            .printf("%-20s %.4g to %.4g%n", "interval", ratio.get().low(), ratio.get().high());
       }
     }
     json.put("out", out.toString());
@@ -451,7 +456,8 @@ final class CircuitCommand implements Callable<Integer> {
     for (double target : curve.plan().targets().stream().sorted().toList()) {
       Interval k = curve.kAt(target, bootstrap);
       String key =
-          "k_at_" + BigDecimal.valueOf(target).movePointRight(2).stripTrailingZeros().toPlainString();
+          "k_at_"
+              + BigDecimal.valueOf(target).movePointRight(2).stripTrailingZeros().toPlainString();
       json.put(key, (long) k.estimate());
       json.set(key + "_interval", ends(k));
     }
@@ -462,9 +468,6 @@ final class CircuitCommand implements Callable<Integer> {
   }
 
   private static ArrayNode ends(Interval interval) {
-    return JsonNodeFactory.instance
-        .arrayNode()
-        .add(interval.low())
-        .add(interval.high());
+    return JsonNodeFactory.instance.arrayNode().add(interval.low()).add(interval.high());
   }
 }

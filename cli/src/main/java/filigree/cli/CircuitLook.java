@@ -21,7 +21,8 @@ record CircuitLook(String name, List<Contrast> contrasts, Answers answers, Outco
   /**
    * How a model answers the prompts of a task.
    *
-   * @param accuracy share of clean prompts whose best correct answer is above the best incorrect one
+   * @param accuracy share of clean prompts whose best correct answer is above the best incorrect
+   *     one
    * @param clean mean metric of the clean prompts
    * @param corrupted mean metric of the corrupted prompts
    * @param gain how much better the clean ones are answered, with its interval over prompts
@@ -40,10 +41,7 @@ record CircuitLook(String name, List<Contrast> contrasts, Answers answers, Outco
    * @param files texts by name, of those that are written about each model
    */
   record Found(
-      Finding finding,
-      NodeScores nodes,
-      List<ShownPrompt> attention,
-      Map<String, String> files)
+      Finding finding, NodeScores nodes, List<ShownPrompt> attention, Map<String, String> files)
       implements Outcome {
     Found {
       attention = List.copyOf(attention);

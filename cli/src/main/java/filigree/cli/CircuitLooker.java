@@ -65,8 +65,7 @@ final class CircuitLooker {
    * @param gates how its attention is gated; empty where its config says
    * @param gatesOf the folder of the model whose gates are put on it
    */
-  record Target(
-      String name, Path folder, Optional<GateOptions> gates, Optional<Path> gatesOf) {}
+  record Target(String name, Path folder, Optional<GateOptions> gates, Optional<Path> gatesOf) {}
 
   private final CircuitPlan plan;
   private final CommonOptions common;
@@ -116,8 +115,7 @@ final class CircuitLooker {
             .gates()
             .map(options -> options.settings(model.gates()))
             .orElseGet(() -> GateOptions.ofConfig(model.gates()));
-    Subject subject =
-        new Subject(model.transformer(), gates.gates(common.seed()), kernels, source);
+    Subject subject = new Subject(model.transformer(), gates.gates(common.seed()), kernels, source);
     Opened opened = new Opened(target, model, subject, codec);
     Posed posed = posed(opened);
     try (PhaseProgress progress = new PhaseProgress("circuit of " + target.name(), common.err());
@@ -131,8 +129,7 @@ final class CircuitLooker {
   // ---------------------------------------------------------------- prompts and room for them
 
   private Posed posed(Opened opened) {
-    List<Contrast> contrasts =
-        plan.task().contrasts(opened.codec(), plan.prompts(), common.seed());
+    List<Contrast> contrasts = plan.task().contrasts(opened.codec(), plan.prompts(), common.seed());
     ModelConfig config = opened.model().transformer().config();
     int longest = contrasts.stream().mapToInt(one -> one.clean().length).max().orElseThrow();
     if (longest > config.sizes().context()) {
@@ -173,7 +170,9 @@ final class CircuitLooker {
         contrasts, new Settings(plan.metric(), plan.gateRule(), batch, Math.max(room, run)));
   }
 
-  /** What one run takes, its gradients where there are any, its tables where gates are looked at. */
+  /**
+   * What one run takes, its gradients where there are any, its tables where gates are looked at.
+   */
   private long runBytes(ModelConfig config, int batch, int time) {
     MemoryEstimate.Trained trained =
         switch (plan.request().method()) {
@@ -199,10 +198,8 @@ final class CircuitLooker {
     Settings right =
         new Settings(
             Metric.ACCURACY, settings.gateRule(), settings.batchSize(), settings.memoryBytes());
-    try (Study counted =
-        new Study(study.subject(), study.contrasts(), right, (done, all) -> {})) {
-      Bootstrap bootstrap =
-          new Bootstrap(metrics.clean().length, plan.request().bootstrap());
+    try (Study counted = new Study(study.subject(), study.contrasts(), right, (done, all) -> {})) {
+      Bootstrap bootstrap = new Bootstrap(metrics.clean().length, plan.request().bootstrap());
       return new CircuitLook.Answers(
           mean(counted.references().clean()),
           mean(metrics.clean()),
@@ -298,7 +295,8 @@ final class CircuitLooker {
   private static List<Path> modelFiles(Path folder) {
     try (Stream<Path> files = Files.list(folder)) {
       return files
-          .filter(file -> file.toString().endsWith(".json") || file.toString().endsWith(".safetensors"))
+          .filter(
+              file -> file.toString().endsWith(".json") || file.toString().endsWith(".safetensors"))
           .sorted()
           .toList();
     } catch (IOException e) {

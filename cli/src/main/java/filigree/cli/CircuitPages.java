@@ -1,8 +1,11 @@
 package filigree.cli;
 
 import filigree.interp.circuit.Curve;
+import filigree.interp.circuit.Direction;
 import filigree.interp.circuit.Finding;
+import filigree.interp.circuit.Gradient;
 import filigree.interp.circuit.Interval;
+import filigree.interp.circuit.Method;
 import filigree.interp.circuit.Node;
 import filigree.interp.circuit.Ranking;
 import filigree.interp.report.CircuitPageData;
@@ -11,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.OptionalInt;
+import java.util.Set;
 import java.util.stream.IntStream;
 
 /** What was found in one model, or in two, as the page shows it. */
@@ -23,15 +27,19 @@ final class CircuitPages {
    */
   record Side(String name, CircuitLook.Found found) {}
 
+  /** What the page says in other words. */
+  private static final Set<String> ELSEWHERE = Set.of("model", "task", "source");
+
   private CircuitPages() {}
 
   /** The page of one model or two. */
-  static CircuitPageData data(Task task, List<Side> sides) {
+  static CircuitPageData data(CircuitPlan plan, List<Side> sides) {
+    Task task = plan.task();
     Finding first = sides.getFirst().found().finding();
     return new CircuitPageData(
         new CircuitPageData.Question(task.name(), task.description(), task.source()),
         settings(sides),
-        sides.stream().map(CircuitPages::model).toList(),
+        sides.stream().map(side -> model(plan, side)).toList(),
         List.of(
             new CircuitPageData.Panel(
                 first.settings().get("method")
@@ -53,6 +61,9 @@ final class CircuitPages {
         .settings()
         .forEach(
             (name, value) -> {
+              if (ELSEWHERE.contains(name)) {
+                return;
+              }
               for (Side side : sides) {
                 String own = side.found().finding().settings().get(name);
                 if (side == sides.getFirst()) {
@@ -66,14 +77,12 @@ final class CircuitPages {
     out.add(new CircuitPageData.Setting("split", lower(first.ranking().graph().split())));
     out.add(new CircuitPageData.Setting("ablation", lower(first.curve().plan().ablation())));
     out.add(
-        new CircuitPageData.Setting(
-            "an effect of 0 is", lower(first.curve().plan().baseline())));
-    out.add(
-        new CircuitPageData.Setting("prompts", Integer.toString(first.curve().prompts())));
+        new CircuitPageData.Setting("an effect of 0 is", lower(first.curve().plan().baseline())));
+    out.add(new CircuitPageData.Setting("prompts", Integer.toString(first.curve().prompts())));
     return out;
   }
 
-  private static CircuitPageData.Model model(Side side) {
+  private static CircuitPageData.Model model(CircuitPlan plan, Side side) {
     CircuitLook.Found found = side.found();
     Ranking ranking = found.finding().ranking();
     List<CircuitPageData.ScoredEdge> edges =
@@ -84,7 +93,7 @@ final class CircuitPages {
                   .mapToObj(
                       rank ->
                           new CircuitPageData.ScoredEdge(
-                              ranking.edgeAt(rank), ranking.scoreAt(rank)))
+                              ranking.edgeAt(rank), edgeHelp(plan, ranking.scoreAt(rank))))
                   .toList();
         };
     List<CircuitPageData.ScoredNode> nodes = new ArrayList<>();
@@ -92,9 +101,13 @@ final class CircuitPages {
       switch (node) {
         case Node.Input() -> {}
         case Node.Head(int _, int _) ->
-            nodes.add(new CircuitPageData.ScoredNode(node, found.nodes().of(node)));
+            nodes.add(
+                new CircuitPageData.ScoredNode(
+                    node, help(plan, plan.request().direction(), found.nodes().of(node))));
         case Node.Mlp(int _) ->
-            nodes.add(new CircuitPageData.ScoredNode(node, found.nodes().of(node)));
+            nodes.add(
+                new CircuitPageData.ScoredNode(
+                    node, help(plan, plan.request().direction(), found.nodes().of(node))));
         case Node.Logits() -> throw new IllegalStateException("the logits write nothing");
       }
     }
@@ -104,6 +117,24 @@ final class CircuitPages {
         edges,
         nodes,
         found.attention().stream().map(CircuitLook.ShownPrompt::pattern).toList());
+  }
+
+  /** ACDC ablates edges, whatever the direction. */
+  private static double edgeHelp(CircuitPlan plan, double score) {
+    return switch (plan.request().method()) {
+      case Method.LeaveOut(double _) -> help(plan, Direction.CORRUPT, score);
+      case Method.Patch() -> help(plan, plan.request().direction(), score);
+      case Method.Attribute(Gradient _) -> help(plan, plan.request().direction(), score);
+    };
+  }
+
+  /** A change of the metric by a patch as what the part does: above 0 where it helps. */
+  private static double help(CircuitPlan plan, Direction direction, double change) {
+    double damage = plan.metric().damage(0, change);
+    return switch (direction) {
+      case CORRUPT -> damage;
+      case RESTORE -> -damage;
+    };
   }
 
   private static CircuitPageData.Curve curve(Finding finding) {
@@ -139,8 +170,7 @@ final class CircuitPages {
             target -> {
               Interval ratio =
                   Curve.ratio(first.curve(), second.curve(), target, first.bootstrap());
-              return new CircuitPageData.Ratio(
-                  target, ratio.estimate(), ratio.low(), ratio.high());
+              return new CircuitPageData.Ratio(target, ratio.estimate(), ratio.low(), ratio.high());
             })
         .toList();
   }

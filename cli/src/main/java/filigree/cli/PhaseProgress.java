@@ -5,8 +5,8 @@ import java.io.PrintWriter;
 import java.time.Duration;
 
 /**
- * Progress of work in several phases of which nobody knows before how many there are. A phase gets a
- * bar of its own once it has lasted a while, since most end at once.
+ * Progress of work in several phases of which nobody knows before how many there are. A phase gets
+ * a bar of its own once it has lasted a while, since most end at once.
  */
 final class PhaseProgress implements Progress, AutoCloseable {
   private static final long PATIENCE_NANOS = Duration.ofSeconds(2).toNanos();

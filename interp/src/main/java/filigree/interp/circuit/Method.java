@@ -25,8 +25,8 @@ public sealed interface Method {
   /**
    * Reads a name.
    *
-   * @param label patch, attribution or eap (the same: nodes or edges by one gradient), eap-ig (five steps, left Riemann sum), eap-ig-midpoint or acdc, whose
-   *     threshold is then 0.01
+   * @param label patch, attribution or eap (the same: nodes or edges by one gradient), eap-ig (five
+   *     steps, left Riemann sum), eap-ig-midpoint or acdc, whose threshold is then 0.01
    * @return the method
    * @throws CircuitException where there is no such method
    */

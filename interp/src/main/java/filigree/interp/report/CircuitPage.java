@@ -117,7 +117,10 @@ public final class CircuitPage {
 
   /** k at each effect, for each panel and model. */
   private static String reached(CircuitPageData report) {
-    List<String> head = new ArrayList<>(List.of("Smallest circuit", "Effect"));
+    // One panel needs no column that tells panels apart, which a narrow screen has no room for.
+    boolean several = report.panels().size() > 1;
+    List<String> head = new ArrayList<>(several ? List.of("Smallest circuit") : List.of());
+    head.add("Effect");
     report.models().forEach(model -> head.add(model.name()));
     if (report.models().size() > 1) {
       head.addAll(List.of("Ratio", "Interval"));
@@ -126,7 +129,9 @@ public final class CircuitPage {
     for (CircuitPageData.Panel panel : report.panels()) {
       for (CircuitPageData.Reach reach : panel.curves().getFirst().reached()) {
         List<String> row = new ArrayList<>();
-        row.add(panel.title() + ", " + panel.unit().plural());
+        if (several) {
+          row.add(panel.title() + ", " + panel.unit().plural());
+        }
         row.add(Numbers.plain(reach.effect()));
         for (CircuitPageData.Curve curve : panel.curves()) {
           OptionalInt k = curve.k(reach.effect());
@@ -207,7 +212,8 @@ public final class CircuitPage {
     return data;
   }
 
-  private static ObjectNode model(CircuitPageData.Model model, List<CircuitPageData.Prompt> prompts) {
+  private static ObjectNode model(
+      CircuitPageData.Model model, List<CircuitPageData.Prompt> prompts) {
     ObjectNode node = NODES.objectNode();
     node.put("name", model.name());
     node.put("layers", model.heads().layers());

@@ -93,7 +93,9 @@ final class CircuitFixture {
         if (layer(nodes.get(from)) < layer(nodes.get(to))) {
           for (Part part : ports(nodes.get(to))) {
             double score = random.nextGaussian() * Math.pow(random.nextDouble(), 2 * steepness);
-            edges.add(new CircuitPageData.ScoredEdge(new Edge(nodes.get(from), nodes.get(to), part), score));
+            edges.add(
+                new CircuitPageData.ScoredEdge(
+                    new Edge(nodes.get(from), nodes.get(to), part), score));
           }
         }
       }

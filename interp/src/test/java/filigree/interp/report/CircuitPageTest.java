@@ -73,8 +73,10 @@ class CircuitPageTest {
     assertThat(data.at("/panels/0/ratios/1/effect").doubleValue()).isEqualTo(0.9);
     assertThat(data.at("/panels/1/unit").textValue()).isEqualTo("heads");
     CircuitPageData.ScoredEdge strongest = two.models().get(1).edges().getFirst();
-    assertThat(data.at("/models/1/edges/0/0").textValue()).isEqualTo(strongest.edge().sender().label());
-    assertThat(data.at("/models/1/edges/0/1").textValue()).isEqualTo(strongest.edge().reader().label());
+    assertThat(data.at("/models/1/edges/0/0").textValue())
+        .isEqualTo(strongest.edge().sender().label());
+    assertThat(data.at("/models/1/edges/0/1").textValue())
+        .isEqualTo(strongest.edge().reader().label());
     assertThat(data.at("/models/0/nodes").size()).isEqualTo(40);
     assertThat(data.at("/prompts/0/tokens/1").textValue()).isEqualTo("Lily");
     // 40 heads, 66 pairs of the 11 tokens, 2 bytes each; 4 characters of base64 for 3 bytes.
@@ -86,8 +88,7 @@ class CircuitPageTest {
     CircuitPageData two = CircuitFixture.two();
     CircuitPageData.Model model = two.models().getFirst();
     CircuitPageData.ScoredEdge weak =
-        new CircuitPageData.ScoredEdge(
-            new Edge(new Node.Input(), new Node.Logits(), Part.ALL), 0);
+        new CircuitPageData.ScoredEdge(new Edge(new Node.Input(), new Node.Logits(), Part.ALL), 0);
     List<CircuitPageData.ScoredEdge> many =
         Stream.concat(model.edges().stream(), Stream.generate(() -> weak).limit(3000)).toList();
     JsonNode drawn =
@@ -111,7 +112,7 @@ class CircuitPageTest {
     assertThat(html)
         .contains(
             "patching: no circuit of heads that was tried explains 90 % of the effect in alone.")
-        .contains("<td>not reached of 40</td>")
+        .contains("<th scope=\"row\">0.9</th><td>not reached of 40</td>")
         .doesNotContain("<h3>The strongest edges</h3>")
         .doesNotContain("Ratio</th>");
     assertThat(data(html).at("/panels/0/curves/0/reached/0").has("k")).isFalse();
@@ -243,7 +244,9 @@ class CircuitPageTest {
   }
 
   private static CircuitPageData with(
-      CircuitPageData report, List<CircuitPageData.Model> models, List<CircuitPageData.Panel> panels) {
+      CircuitPageData report,
+      List<CircuitPageData.Model> models,
+      List<CircuitPageData.Panel> panels) {
     return new CircuitPageData(report.task(), report.settings(), models, panels, report.prompts());
   }
 
