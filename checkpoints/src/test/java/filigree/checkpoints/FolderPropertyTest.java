@@ -18,6 +18,7 @@ import java.util.Random;
 import java.util.stream.Stream;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
 import net.jqwik.api.constraints.LongRange;
 import net.jqwik.api.lifecycle.AfterContainer;
 import net.jqwik.api.lifecycle.BeforeContainer;
@@ -218,7 +219,7 @@ class FolderPropertyTest {
 
   /** The length of a sentence must not grow with what an attacker writes. */
   @Property(tries = 20)
-  void longNamesAreNotRepeatedInFull(@ForAll @LongRange(min = 1, max = 6) long size)
+  void longNamesAreNotRepeatedInFull(@ForAll @IntRange(min = 1, max = 6) int size)
       throws IOException {
     copy(sound.resolve("llama"), changed);
     String name = "x".repeat((int) Math.pow(10, size));
