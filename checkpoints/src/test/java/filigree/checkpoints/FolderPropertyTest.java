@@ -222,7 +222,7 @@ class FolderPropertyTest {
   void longNamesAreNotRepeatedInFull(@ForAll @IntRange(min = 1, max = 6) int size)
       throws IOException {
     copy(sound.resolve("llama"), changed);
-    String name = "x".repeat((int) Math.pow(10, size));
+    String name = "x".repeat((int) Math.pow(10, (double) size));
     Path config = changed.resolve(CONFIG);
     ObjectNode json = Fixtures.object(Files.readString(config, StandardCharsets.UTF_8));
     json.put("hidden_act", name);
