@@ -316,9 +316,14 @@ final class CircuitCommand implements Callable<Integer> {
         : List.of(first, second);
   }
 
+  /** The folder's name; a run calls its model's folder "model", which says nothing by itself. */
   private static String name(Path given) {
     Path path = given.toAbsolutePath().normalize();
-    return path.getFileName() == null ? path.toString() : path.getFileName().toString();
+    int names = path.getNameCount();
+    int shown = path.endsWith(RunFolder.MODEL) ? 2 : 1;
+    return names == 0
+        ? path.toString()
+        : path.subpath(Math.max(0, names - shown), names).toString();
   }
 
   private void requireSamePrompts(List<CircuitLook> looks) {

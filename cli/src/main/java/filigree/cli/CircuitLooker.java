@@ -275,9 +275,16 @@ final class CircuitLooker {
 
   private Map<String, String> hashes(Opened opened, Study study) {
     Map<String, String> out = new LinkedHashMap<>();
-    for (Path file : modelFiles(LoadedModel.folder(opened.target().folder()))) {
-      out.put(file.getFileName().toString(), RunDescription.sha256(file));
+    Path folder = LoadedModel.folder(opened.target().folder());
+    addHashes("", folder, out);
+    Path base = opened.model().checkpoint().folder();
+    if (!base.equals(folder)) {
+      addHashes("base/", base, out);
     }
+    opened
+        .target()
+        .gatesOf()
+        .ifPresent(other -> addHashes("gates-of/", LoadedModel.folder(other), out));
     StringBuilder prompts = new StringBuilder();
     for (Contrast one : study.contrasts()) {
       prompts
@@ -290,6 +297,12 @@ final class CircuitLooker {
     }
     out.put("prompts", RunDescription.sha256(prompts.toString()));
     return out;
+  }
+
+  private static void addHashes(String prefix, Path folder, Map<String, String> hashes) {
+    for (Path file : modelFiles(folder)) {
+      hashes.put(prefix + file.getFileName(), RunDescription.sha256(file));
+    }
   }
 
   private static List<Path> modelFiles(Path folder) {

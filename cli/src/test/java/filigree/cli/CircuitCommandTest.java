@@ -224,6 +224,7 @@ class CircuitCommandTest {
     assertThat(control.path("clean")).isNotEqualTo(plain.path("clean"));
     assertThat(read(out, "circuit.json").at("/settings/gate_rule").asText())
         .isEqualTo("frozen-clean");
+    assertThat(read(out, "circuit.json").path("hashes").has("gates-of/config.json")).isTrue();
     circuit(temp.resolve("dense"), "--gates-of", model).isRefused("--gates-of", "dense attention");
     circuit(temp.resolve("again"), "--gates-of", sparse, "--gate-rule", "decide-again")
         .isRefused("cannot decide again");
