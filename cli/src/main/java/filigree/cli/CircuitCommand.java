@@ -34,6 +34,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -292,14 +293,18 @@ final class CircuitCommand implements Callable<Integer> {
     if (gateRuleName == null) {
       return gatesOf == null ? GateRule.DECIDE_AGAIN : GateRule.FROZEN_CLEAN;
     }
-    List<String> labels = Arrays.stream(GateRule.values()).map(CircuitPages::lower).toList();
-    int found = labels.indexOf(gateRuleName);
-    if (found < 0) {
-      throw new UsageException(
-          "--gate-rule is '%s', expected one of %s"
-              .formatted(gateRuleName, String.join(", ", labels)));
-    }
-    return GateRule.values()[found];
+    return Arrays.stream(GateRule.values())
+        .filter(rule -> CircuitPages.lower(rule).equals(gateRuleName))
+        .findFirst()
+        .orElseThrow(
+            () ->
+                new UsageException(
+                    "--gate-rule is '%s', expected one of %s"
+                        .formatted(
+                            gateRuleName,
+                            Arrays.stream(GateRule.values())
+                                .map(CircuitPages::lower)
+                                .collect(Collectors.joining(", ")))));
   }
 
   // ---------------------------------------------------------------- models

@@ -64,12 +64,11 @@ final class CircuitPages {
               if (ELSEWHERE.contains(name)) {
                 return;
               }
-              for (Side side : sides) {
-                String own = side.found().finding().settings().get(name);
-                if (side == sides.getFirst()) {
-                  out.add(new CircuitPageData.Setting(name, value));
-                } else if (!own.equals(value)) {
-                  out.add(new CircuitPageData.Setting(name + " of " + side.name(), own));
+              out.add(new CircuitPageData.Setting(name, value));
+              for (Side other : sides.subList(1, sides.size())) {
+                String own = other.found().finding().settings().get(name);
+                if (!own.equals(value)) {
+                  out.add(new CircuitPageData.Setting(name + " of " + other.name(), own));
                 }
               }
             });
