@@ -206,6 +206,7 @@ class CurveTest {
             "ACDC finds edges, and heads were asked for; use another method or the level edge");
     assertThatThrownBy(() -> Method.parse("guess"))
         .hasMessage(
-            "there is no method 'guess'; there are patch, attribution, eap, eap-ig, eap-ig-midpoint and acdc");
+            "there is no method 'guess'; there are patch, attribution, eap, eap-ig, eap-ig-midpoint"
+                + " and acdc");
   }
 }
