@@ -35,7 +35,7 @@ import picocli.CommandLine.Parameters;
             + " windows, the first token of a window not scored.")
 final class EvalCommand implements Callable<Integer> {
   /** How much is measured. */
-  private enum Measures {
+  enum Measures {
     /** What one run over the text gives. */
     BASIC,
     /** The loss with sampled gates too, in a run of its own. */
