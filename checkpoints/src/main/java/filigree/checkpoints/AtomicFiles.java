@@ -20,7 +20,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /** Names, renames and removes so that a kill at any moment leaves something whole. */
-final class AtomicFiles {
+public final class AtomicFiles {
   private static final AtomicLong COUNT = new AtomicLong();
 
   private AtomicFiles() {}
@@ -29,8 +29,11 @@ final class AtomicFiles {
    * Names a file or folder that does not exist, beside the one that will be: a rename is atomic
    * only within one file system. Not {@link Files#createTempFile}, whose files nobody else may
    * read.
+   *
+   * @param path what will be
+   * @return a name that is free
    */
-  static Path temporarySibling(Path path) {
+  public static Path temporarySibling(Path path) {
     Path name = path.toAbsolutePath().getFileName();
     Path sibling;
     do {
@@ -66,8 +69,14 @@ final class AtomicFiles {
     abandoned.forEach(AtomicFiles::deleteTree);
   }
 
-  /** Renames at once and for good; an empty folder in the way is replaced, a full one is not. */
-  static void rename(Path from, Path to) {
+  /**
+   * Renames at once and for good; an empty folder in the way is replaced, a full one is not.
+   *
+   * @param from a file or folder
+   * @param to its new name, in the same file system
+   * @throws CheckpointException where a folder in the way is not empty, or the system refuses
+   */
+  public static void rename(Path from, Path to) {
     try {
       Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
     } catch (DirectoryNotEmptyException e) {
@@ -97,8 +106,13 @@ final class AtomicFiles {
     }
   }
 
-  /** Removes a file or a folder with all in it; a symbolic link is removed, not followed. */
-  static void deleteTree(Path root) {
+  /**
+   * Removes a file or a folder with all in it; a symbolic link is removed, not followed.
+   *
+   * @param root what goes; it need not exist
+   * @throws CheckpointException where something of it cannot be removed
+   */
+  public static void deleteTree(Path root) {
     if (!Files.exists(root, LinkOption.NOFOLLOW_LINKS)) {
       return;
     }

@@ -16,6 +16,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Random;
 import java.util.stream.Stream;
+import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
@@ -106,6 +107,17 @@ class FolderPropertyTest {
   @AfterContainer
   static void removeFolders() {
     AtomicFiles.deleteTree(sound.getParent());
+  }
+
+  /** So that a failure below is due to the change, and success is possible. */
+  @Example
+  void unchangedFoldersOpen() {
+    for (String family : FAMILIES) {
+      try (Checkpoint checkpoint = Checkpoint.open(sound.resolve(family));
+          Workspace memory = new Workspace("sound")) {
+        assertThat(checkpoint.weights(memory)).hasSameSizeAs(checkpoint.config().parameters());
+      }
+    }
   }
 
   @Property(tries = 3000)

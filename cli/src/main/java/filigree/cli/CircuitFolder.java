@@ -1,15 +1,11 @@
 package filigree.cli;
 
+import filigree.checkpoints.AtomicFiles;
 import filigree.sparsity.RunException;
 import java.io.IOException;
-import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.util.Comparator;
-import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
 
 /** A folder that appears under its name with all of its files in it, or not at all. */
 final class CircuitFolder {
@@ -29,44 +25,19 @@ final class CircuitFolder {
    */
   static void write(Path folder, Map<String, String> texts, Map<String, Page> pages) {
     Path target = folder.toAbsolutePath().normalize();
-    Path temporary =
-        target.resolveSibling(target.getFileName() + "." + ProcessHandle.current().pid() + ".part");
+    Path temporary = AtomicFiles.temporarySibling(target);
     try {
       Files.createDirectories(temporary);
-      try {
-        for (Map.Entry<String, String> text : texts.entrySet()) {
-          Files.writeString(temporary.resolve(text.getKey()), text.getValue());
-        }
-        pages.forEach((name, page) -> page.write(temporary.resolve(name)));
-        rename(temporary, target);
-      } finally {
-        delete(temporary);
+      for (Map.Entry<String, String> text : texts.entrySet()) {
+        Files.writeString(temporary.resolve(text.getKey()), text.getValue());
       }
+      pages.forEach((name, page) -> page.write(temporary.resolve(name)));
+      AtomicFiles.rename(temporary, target);
     } catch (IOException e) {
       throw new RunException(
           "--out %s: the folder cannot be written: %s".formatted(folder, e.getMessage()), e);
-    }
-  }
-
-  private static void rename(Path from, Path to) throws IOException {
-    try {
-      Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
-    } catch (AtomicMoveNotSupportedException e) {
-      Files.move(from, to, StandardCopyOption.REPLACE_EXISTING);
-    }
-  }
-
-  /** What is left after a failure; nothing after the rename. */
-  private static void delete(Path folder) throws IOException {
-    if (!Files.exists(folder)) {
-      return;
-    }
-    List<Path> all;
-    try (Stream<Path> inside = Files.walk(folder)) {
-      all = inside.sorted(Comparator.reverseOrder()).toList();
-    }
-    for (Path path : all) {
-      Files.delete(path);
+    } finally {
+      AtomicFiles.deleteTree(temporary); // what a failure left; nothing after the rename
     }
   }
 }

@@ -38,7 +38,7 @@ final class EvalCommand implements Callable<Integer> {
   enum Measures {
     /** What one run over the text gives. */
     BASIC,
-    /** The loss with sampled gates too, in a run of its own. */
+    /** Also what takes runs of its own, such as the loss with sampled gates. */
     ALL
   }
 

@@ -193,7 +193,7 @@ final class SparsifyCommand implements Callable<Integer> {
       paramLabel = "B|auto",
       description =
           "Added to scores to make gate logits; auto is the smallest of 0, 1, 2, 4, 6 with which"
-              + " sampled gates cost at most 0.1 nats at the start.")
+              + " gates as they are trained cost at most 0.1 nats at the start.")
   private String gateBias;
 
   @Option(

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import filigree.checkpoints.AtomicFiles;
 import filigree.interp.report.Sweep;
 import filigree.interp.report.SweepPage;
 import filigree.sparsity.RunFolder;
@@ -13,7 +14,6 @@ import java.io.StringWriter;
 import java.io.Writer;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -204,9 +204,10 @@ final class SweepCommand implements Callable<Integer> {
   }
 
   private void writeFile(String name, String contents) throws IOException {
-    Path temporary = out.resolve(name + ".part");
+    Path file = out.resolve(name);
+    Path temporary = AtomicFiles.temporarySibling(file);
     Files.writeString(temporary, contents);
-    Files.move(temporary, out.resolve(name), StandardCopyOption.ATOMIC_MOVE);
+    AtomicFiles.rename(temporary, file);
   }
 
   /** Writes what a run says to two places. */

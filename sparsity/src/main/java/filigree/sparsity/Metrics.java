@@ -8,7 +8,7 @@ import java.util.Optional;
  * What one training step reports: a line of {@code metrics.jsonl}.
  *
  * @param step from 1
- * @param ce cross-entropy of the batch, nats per scored token, with the gates as trained (sampled)
+ * @param ce cross-entropy of the batch, nats per scored token, with the gates as trained
  * @param ceAverage what the constraint watches: the dense model's held-out loss plus the moving
  *     average of the excess, with hard gates
  * @param density share of causal pairs whose gate is open without noise

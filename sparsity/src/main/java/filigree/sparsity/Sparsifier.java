@@ -34,8 +34,8 @@ import java.util.function.Predicate;
  * tolerance (arXiv 2512.05865, section 3). A step, in order:
  *
  * <ol>
- *   <li>the frozen dense model (the teacher) and the student, whose gates are sampled, read a
- *       batch;
+ *   <li>the student, with its {@link TrainingGates}, and where it is distilled the frozen dense
+ *       model (the teacher) read a batch;
  *   <li>the {@link Objective};
  *   <li>backward, clip, AdamW;
  *   <li>the average of the student's weights over recent steps moves on; it is what is measured and
@@ -255,7 +255,8 @@ public final class Sparsifier implements AutoCloseable {
    * @param denseCe the dense model's loss on the held-out text
    * @param tau the highest loss allowed
    * @param gates the gates of the chosen model
-   * @param sampledCe the last average model's loss with gates as they are trained
+   * @param sampledCe the last average model's loss with noise in its gates, or as the control
+   *     trains it
    * @param steps steps done; fewer than asked for where it ended early
    */
   public record Result(
@@ -266,7 +267,9 @@ public final class Sparsifier implements AutoCloseable {
       double sampledCe,
       long steps) {}
 
-  /** The bias that makes sampled gates cost at most this, in nats, is open enough to start from. */
+  /**
+   * The bias with which training gates cost at most this, in nats, is open enough to start from.
+   */
   private static final double START_WITHIN = 0.1;
 
   private static final int START_PROBES = 4;
@@ -380,16 +383,16 @@ public final class Sparsifier implements AutoCloseable {
   }
 
   /**
-   * The smallest bias of 0, 1, 2, 4, 6 with which the untrained model, gates sampled, is within 0.1
-   * nats of the dense one (method: initialisation); 6 where none is.
+   * The smallest bias of 0, 1, 2, 4, 6 with which the untrained model, gates as they are trained,
+   * is within 0.1 nats of the dense one (method: initialisation); 6 where none is.
    */
   private double chooseBias() {
     int probes = Math.min(heldOut.probeCount(), START_PROBES);
     for (double bias : BIASES) {
-      Gates sampled = trainedWith(bias, 0);
+      Gates trained = trainedWith(bias, 0);
       double excess = 0;
       for (int i = 0; i < probes; i++) {
-        excess += heldOut.excess(student, sampled, i) / probes;
+        excess += heldOut.excess(student, trained, i) / probes;
       }
       if (excess <= START_WITHIN) {
         return bias;
@@ -555,7 +558,7 @@ public final class Sparsifier implements AutoCloseable {
           case FIXED -> settings.constraint().initial();
           case DENSE -> 0;
         };
-    Gates sampled = trainedWith(gates.bias(), step);
+    Gates trained = trainedWith(gates.bias(), step);
     try (Pass frozen = Pass.inference(kernels, teacherScratch);
         Pass pass = Pass.recording(kernels, scratch).training(settings.trained()::includes)) {
       Batch batch = data.batch(step, scratch);
@@ -565,7 +568,7 @@ public final class Sparsifier implements AutoCloseable {
               frozen,
               pass,
               Objective.Weighted.of(batch, student.parameters().computing(), scratch),
-              sampled,
+              trained,
               beta);
       double open = 0;
       for (Var layer : values.counts()) {

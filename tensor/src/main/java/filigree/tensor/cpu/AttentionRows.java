@@ -111,41 +111,17 @@ final class AttentionRows {
       }
       case Gate.Hard(double bias) -> {
         float b = (float) bias;
-        Step decay = row -> gates.decay(row.s, b, row.decay, row.seen);
-        forward =
-            new Step[] {
-              this::findMax,
-              this::expOfShifted,
-              decay,
-              row -> edges(row, b),
-              row -> gates.hard(gateRow(row, b), row.seen, row.gates),
-              this::count
-            };
+        forward = forwardWithoutNoise(b, row -> gates.hard(gateRow(row, b), row.seen, row.gates));
         backward =
-            new Step[] {
-              this::pattern,
-              decay,
-              row -> gates.hardBackward(gateRow(row, b), row.g, row.d, row.density, row.seen)
-            };
+            backwardWithoutNoise(
+                b, row -> gates.hardBackward(gateRow(row, b), row.g, row.d, row.density, row.seen));
       }
       case Gate.Soft(double bias) -> {
         float b = (float) bias;
-        Step decay = row -> gates.decay(row.s, b, row.decay, row.seen);
-        forward =
-            new Step[] {
-              this::findMax,
-              this::expOfShifted,
-              decay,
-              row -> edges(row, b),
-              row -> gates.soft(gateRow(row, b), row.seen, row.gates),
-              this::count
-            };
+        forward = forwardWithoutNoise(b, row -> gates.soft(gateRow(row, b), row.seen, row.gates));
         backward =
-            new Step[] {
-              this::pattern,
-              decay,
-              row -> gates.softBackward(gateRow(row, b), row.g, row.d, row.density, row.seen)
-            };
+            backwardWithoutNoise(
+                b, row -> gates.softBackward(gateRow(row, b), row.g, row.d, row.density, row.seen));
       }
       case Gate.Sampled(double bias, NoiseKey key) -> {
         float b = (float) bias;
@@ -176,6 +152,21 @@ final class AttentionRows {
             };
       }
     }
+  }
+
+  private Step[] forwardWithoutNoise(float bias, Step gated) {
+    return new Step[] {
+      this::findMax,
+      this::expOfShifted,
+      row -> gates.decay(row.s, bias, row.decay, row.seen),
+      row -> edges(row, bias),
+      gated,
+      this::count
+    };
+  }
+
+  private Step[] backwardWithoutNoise(float bias, Step gated) {
+    return new Step[] {this::pattern, row -> gates.decay(row.s, bias, row.decay, row.seen), gated};
   }
 
   /**

@@ -138,6 +138,7 @@ final class Gemm implements AutoCloseable {
   /**
    * As {@link #widening}, turned around: {@code C^T = B^T A^T}. Each weight serves few rows of A,
    * so that what it costs to read, widen and pack it counts; in the left matrix that is one step.
+   * One call at a time, because all threads read the turned A.
    */
   private synchronized void turned(Product p, DType weights, long a, long b, long bias, long c) {
     turned.reserve((long) p.k() * p.m(), 1);
