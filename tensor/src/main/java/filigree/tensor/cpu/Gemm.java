@@ -132,7 +132,7 @@ final class Gemm implements AutoCloseable {
         && p.n() >= PackedProduct.FEWEST
         && p.k() > 0
         && p.alpha() == 1
-        && p.beta() == 0;
+        && (p.beta() == 0 || p.beta() == 1);
   }
 
   /**
@@ -141,21 +141,13 @@ final class Gemm implements AutoCloseable {
    * One call at a time, because all threads read the turned A.
    */
   private synchronized void turned(Product p, DType weights, long a, long b, long bias, long c) {
-    turned.reserve((long) p.k() * p.m(), 1);
-    long turnedA = turned.take((long) p.k() * p.m());
-    long nextA = (long) p.lda() * Float.BYTES;
-    long row = (long) p.m() * Float.BYTES;
+    PackedProduct product = packed.orElseThrow();
+    int columns = product.panelColumns();
+    int panels = (p.m() + columns - 1) / columns;
+    turned.reserve((long) panels * columns * p.k(), 1);
+    long turnedA = turned.take((long) panels * columns * p.k());
     workers.ranges(
-        p.k(),
-        ALIGN,
-        (from, to) ->
-            Transposition.run(
-                a + from * Float.BYTES,
-                nextA,
-                p.m(),
-                (int) (to - from),
-                turnedA + from * row,
-                row));
+        p.k(), ALIGN, (from, to) -> turn(p, a, columns, (int) from, (int) (to - from), turnedA));
     int tasks = (p.n() + TURNED_COLUMNS - 1) / TURNED_COLUMNS;
     workers.run(
         tasks,
@@ -164,19 +156,49 @@ final class Gemm implements AutoCloseable {
           int count = Math.min(TURNED_COLUMNS, p.n() - from);
           // The product takes scratch too.
           Scratch own = scratch.second();
-          own.reserve((long) count * p.m(), 1);
+          own.reserve(2L * count * p.m(), 2);
           long sums = own.take((long) count * p.m());
           Product block =
               new Product(!p.tb(), false, count, p.m(), p.k(), 1, 0, p.ldb(), p.m(), p.m());
           long fromB = b + (p.tb() ? (long) from * p.ldb() : from) * weights.bytes();
-          packed.orElseThrow().run(block, weights, fromB, turnedA, sums, scratch);
-          Transposition.run(
-              sums, row, count, p.m(), c + p.at(0, from), (long) p.ldc() * Float.BYTES);
+          product.runPanels(block, weights, fromB, turnedA, sums, scratch);
+          turnBack(p, sums, from, count, c, own);
           for (int i = 0; bias != 0 && i < p.m(); i++) {
             long to = c + p.at(i, from);
             lanes.combine(Arithmetic.ADD, to, bias + (long) from * Float.BYTES, to, count);
           }
         });
+  }
+
+  /** Puts the sums of some columns, [count, m], into C or adds them to it. */
+  private void turnBack(Product p, long sums, int from, int count, long c, Scratch scratch) {
+    long row = (long) p.m() * Float.BYTES;
+    if (p.beta() == 0) {
+      long next = (long) p.ldc() * Float.BYTES;
+      Transposition.run(sums, row, count, p.m(), c + p.at(0, from), next);
+      return;
+    }
+    long rows = scratch.take((long) count * p.m());
+    long next = (long) count * Float.BYTES;
+    Transposition.run(sums, row, count, p.m(), rows, next);
+    for (int i = 0; i < p.m(); i++) {
+      long to = c + p.at(i, from);
+      lanes.combine(Arithmetic.ADD, to, rows + i * next, to, count);
+    }
+  }
+
+  /** Turns the columns {@code [from, from + count)} of A into the panels of a right matrix. */
+  private static void turn(Product p, long a, int columns, int from, int count, long to) {
+    long nextA = (long) p.lda() * Float.BYTES;
+    long row = (long) columns * Float.BYTES;
+    for (int first = 0; first < p.m(); first += columns) {
+      int rows = Math.min(columns, p.m() - first);
+      long at = to + ((long) first * p.k() + (long) from * columns) * Float.BYTES;
+      if (rows < columns) {
+        Native.clear(at, count * row);
+      }
+      Transposition.run(a + first * nextA + (long) from * Float.BYTES, nextA, rows, count, at, row);
+    }
   }
 
   /**

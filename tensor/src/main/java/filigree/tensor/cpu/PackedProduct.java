@@ -52,12 +52,30 @@ final class PackedProduct {
    * @param bias address of a number for each column, added where beta is 0; 0 for none
    */
   void run(Product p, long a, long b, long bias, long c, Scratch scratch) {
-    new Run(p, DType.F32, a, b, bias, c, scratch).run();
+    new Run(p, DType.F32, a, new Right.Rows(b), bias, c, scratch).run();
   }
 
-  /** The same without a bias, the left matrix being F32 or BF16. */
-  void run(Product p, DType type, long a, long b, long c, Scratch scratch) {
-    new Run(p, type, a, b, 0, c, scratch).run();
+  /**
+   * The same without a bias, the left matrix being F32 or BF16.
+   *
+   * @param panels address of B in panels: for every {@link #panelColumns} columns [k, columns]
+   */
+  void runPanels(Product p, DType type, long a, long panels, long c, Scratch scratch) {
+    new Run(p, type, a, new Right.Panels(panels), 0, c, scratch).run();
+  }
+
+  /** Returns the columns of a panel of B. */
+  int panelColumns() {
+    return lanes.columns();
+  }
+
+  /** How B lies. */
+  private sealed interface Right {
+    /** By rows, as a matrix; panels are packed from it. */
+    record Rows(long address) implements Right {}
+
+    /** In panels over the whole of k. */
+    record Panels(long address) implements Right {}
   }
 
   private static int roundUp(int length, int multiple) {
@@ -68,7 +86,7 @@ final class PackedProduct {
   private final class Run {
     private final Product p;
     private final long a;
-    private final long b;
+    private final Right b;
     private final long bias;
     private final long c;
     private final DType type;
@@ -76,12 +94,12 @@ final class PackedProduct {
     private final int deepest;
     private final int block;
     private final float[] left;
-    private final long right;
+    private final long packed;
     private final long start;
     private final long tile;
     private final long tileRow = (long) lanes.columns() * Float.BYTES;
 
-    Run(Product p, DType type, long a, long b, long bias, long c, Scratch scratch) {
+    Run(Product p, DType type, long a, Right b, long bias, long c, Scratch scratch) {
       this.p = p;
       this.type = type;
       this.a = a;
@@ -95,10 +113,15 @@ final class PackedProduct {
       this.block = Math.max(1, BLOCK_FLOATS / stride) * lanes.rows();
       this.left =
           scratch.left(roundUp(Math.min(block, p.m()), lanes.rows()) / lanes.rows() * stride);
-      long panels = (long) roundUp(Math.min(COLUMNS, p.n()), lanes.columns()) * deepest;
+      long panels =
+          switch (b) {
+            case Right.Rows(long _) ->
+                (long) roundUp(Math.min(COLUMNS, p.n()), lanes.columns()) * deepest;
+            case Right.Panels(long _) -> 0;
+          };
       int tileFloats = lanes.rows() * lanes.columns();
       scratch.reserve(panels + lanes.columns() + tileFloats, 3);
-      this.right = scratch.take(panels);
+      this.packed = scratch.take(panels);
       this.start = scratch.take(lanes.columns());
       this.tile = scratch.take(tileFloats);
     }
@@ -108,11 +131,22 @@ final class PackedProduct {
         int columns = Math.min(COLUMNS, p.n() - j);
         for (int q = 0; q < p.k(); q += deepest) {
           int depth = Math.min(deepest, p.k() - q);
-          long fromB = b + ((long) q * p.ldb() + j) * Float.BYTES;
-          lanes.packRight(fromB, p.ldb(), columns, depth, right);
+          if (b instanceof Right.Rows(long rows)) {
+            long from = rows + ((long) q * p.ldb() + j) * Float.BYTES;
+            lanes.packRight(from, p.ldb(), columns, depth, packed);
+          }
           blocks(j, columns, q, depth);
         }
       }
+    }
+
+    /** The right panel of some columns, from the depth q on. */
+    private long panel(int j, int column, int q, int depth) {
+      return switch (b) {
+        case Right.Rows(long _) -> packed + (long) column * depth * Float.BYTES;
+        case Right.Panels(long panels) ->
+            panels + ((long) (j + column) * p.k() + (long) q * lanes.columns()) * Float.BYTES;
+      };
     }
 
     private void blocks(int j, int columns, int q, int depth) {
@@ -125,14 +159,7 @@ final class PackedProduct {
         for (int column = 0; column < columns; column += lanes.columns()) {
           int width = Math.min(lanes.columns(), columns - column);
           begin(j + column, fresh ? width : 0);
-          strip(
-              i,
-              rows,
-              j + column,
-              width,
-              right + (long) column * depth * Float.BYTES,
-              depth,
-              fresh);
+          strip(i, rows, j + column, width, panel(j, column, q, depth), depth, fresh);
         }
       }
     }

@@ -25,6 +25,9 @@ final class VectorTiles implements TileLanes {
   private static final int COLUMNS = 2 * LANES;
   private static final int BLOCK = ROWS * LANES;
 
+  /** Rows of a transposed matrix of 16 bits that are read side by side. */
+  private static final int STREAMS = 4;
+
   /** Returns this, where the registers suffice. */
   static Optional<TileLanes> available() {
     return SPECIES.vectorBitSize() >= 512 ? Optional.of(new VectorTiles()) : Optional.empty();
@@ -52,7 +55,11 @@ final class VectorTiles implements TileLanes {
     long next = (long) lda * type.bytes();
     switch (layout) {
       case ROWS -> {
-        for (int i = 0; i < rows; i++) {
+        int whole = wide ? 0 : rows / ROWS * ROWS;
+        for (int i = 0; i < whole; i += ROWS) {
+          packPanelBf16(a + i * next, next, depth, to, i / ROWS * leftStride(depth));
+        }
+        for (int i = whole; i < rows; i++) {
           int at = i / ROWS * leftStride(depth) + i % ROWS * LANES;
           if (wide) {
             packRow(a + i * next, depth, to, at);
@@ -63,7 +70,11 @@ final class VectorTiles implements TileLanes {
         clearRows(rows, depth, to);
       }
       case COLUMNS -> {
-        for (int p = 0; p < depth; p++) {
+        int whole = wide ? 0 : depth / STREAMS * STREAMS;
+        for (int p = 0; p < whole; p += STREAMS) {
+          packFourBf16(a + p * next, next, rows, to, p * ROWS, leftStride(depth));
+        }
+        for (int p = whole; p < depth; p++) {
           if (wide) {
             packColumns(a + p * next, rows, to, p * ROWS, leftStride(depth));
           } else {
@@ -91,6 +102,19 @@ final class VectorTiles implements TileLanes {
     }
     if (whole < depth) {
       load(row, first(depth - whole)).intoArray(to, at);
+    }
+  }
+
+  /** All rows of a panel side by side: more streams of memory bring more than one does. */
+  private static void packPanelBf16(long rows, long next, int depth, float[] to, int at) {
+    int whole = SPECIES.loopBound(depth);
+    for (int p = 0; p < whole; p += LANES, rows += BYTES / 2, at += BLOCK) {
+      for (int i = 0; i < ROWS; i++) {
+        VectorWeights.widened(rows + i * next).intoArray(to, at + i * LANES);
+      }
+    }
+    for (int i = 0; i < ROWS && whole < depth; i++) {
+      packRowBf16(rows + i * next, depth - whole, to, at + i * LANES);
     }
   }
 
@@ -125,6 +149,20 @@ final class VectorTiles implements TileLanes {
       for (int j = 0; j < ROWS; j++) {
         to[at + j] = i + j < rows ? widened(row + (long) j * Short.BYTES) : 0;
       }
+    }
+  }
+
+  /** Four rows at once, for the same reason as in {@link #packPanelBf16}. */
+  private static void packFourBf16(long row, long next, int rows, float[] to, int at, int stride) {
+    int i = 0;
+    for (; i + LANES <= rows; i += ROWS, at += stride, row += ROWS * Short.BYTES) {
+      VectorWeights.widened(row).intoArray(to, at);
+      VectorWeights.widened(row + next).intoArray(to, at + ROWS);
+      VectorWeights.widened(row + 2 * next).intoArray(to, at + 2 * ROWS);
+      VectorWeights.widened(row + 3 * next).intoArray(to, at + 3 * ROWS);
+    }
+    for (int p = 0; p < STREAMS; p++) {
+      packColumnsBf16(row + p * next, rows - i, to, at + p * ROWS, stride);
     }
   }
 
