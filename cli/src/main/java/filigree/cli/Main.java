@@ -35,6 +35,7 @@ import picocli.CommandLine.Command;
       SparsifyCommand.class,
       SweepCommand.class,
       CircuitCommand.class,
+      EdgesCommand.class,
       MergeCommand.class,
       ReportCommand.class,
       CommandLine.HelpCommand.class

@@ -12,10 +12,13 @@ package filigree.sparsity;
  *
  * <pre>
  *   average  moving average of the excess
- *   e        = clip((tolerance - average) / tolerance, -1, 1)
+ *   e        = clip((tolerance - average) / max(tolerance, 0.005), -1, 1)
  *   log I    = clip(log I + rate e, log minimum, log maximum)       integral part: finds the level
  *   beta     = clip(I exp(gain e), minimum, maximum)                proportional part: damps it
  * </pre>
+ *
+ * <p>Below a tolerance of 0.005 nats the slack is no longer relative: a tolerance of 0 has no
+ * relative slack, and what a probe measures is not finer.
  *
  * <p>An integral controller alone oscillates, because the edges answer to beta with a delay; the
  * proportional part reacts at once and vanishes at the set point.
@@ -24,7 +27,7 @@ public final class Constraint {
   /**
    * Constants of the controller.
    *
-   * @param tolerance nats per token above the dense model; more than 0
+   * @param tolerance nats per token above the dense model; 0 or more
    * @param horizon measurements over which the excess is averaged
    * @param rate change of log I per measurement at full slack
    * @param gain of the proportional part
@@ -42,9 +45,8 @@ public final class Constraint {
       double maximum) {
     /** Checks the ranges. */
     public Config {
-      if (!(tolerance > 0)) {
-        throw new RunException(
-            "--tolerance is " + tolerance + ", expected more than 0 nats per token");
+      if (!(tolerance >= 0 && Double.isFinite(tolerance))) {
+        throw new RunException("--tolerance is " + tolerance + ", expected 0 or more nats per token");
       }
       if (!(minimum > 0 && minimum <= initial && initial <= maximum)) {
         throw new RunException(
@@ -63,6 +65,9 @@ public final class Constraint {
    * @param beta the present weight
    */
   public record State(long measurements, double average, double logIntegral, double beta) {}
+
+  /** The least tolerance that slack is measured in, nats per token. */
+  private static final double FINEST = 0.005;
 
   private final Config config;
   private State state;
@@ -103,7 +108,7 @@ public final class Constraint {
             : state.average();
     double slack =
         Double.isFinite(excess)
-            ? clip((config.tolerance() - average) / config.tolerance(), -1, 1)
+            ? clip((config.tolerance() - average) / Math.max(config.tolerance(), FINEST), -1, 1)
             : -1;
     double low = Math.log(config.minimum());
     double high = Math.log(config.maximum());

@@ -103,9 +103,16 @@ class ConstraintTest {
   }
 
   @Test
-  void aToleranceOfZeroIsRefused() {
-    assertThatThrownBy(() -> new Constraint.Config(0, 10, 0.04, 1, 0.1, 1e-3, 10))
+  void slackUnderATightToleranceIsMeasuredInFiveThousandthsOfANat() {
+    Constraint constraint = new Constraint(new Constraint.Config(0, 10, 0.04, 1, 0.1, 1e-3, 10));
+    constraint.observe(-0.001);
+    assertThat(constraint.beta()).isCloseTo(0.1 * Math.exp(0.2 * (0.04 + 1)), within(1e-12));
+  }
+
+  @Test
+  void aNegativeToleranceIsRefused() {
+    assertThatThrownBy(() -> new Constraint.Config(-0.01, 10, 0.04, 1, 0.1, 1e-3, 10))
         .isInstanceOf(RunException.class)
-        .hasMessageContaining("--tolerance is 0.0, expected more than 0");
+        .hasMessageContaining("--tolerance is -0.01, expected 0 or more");
   }
 }

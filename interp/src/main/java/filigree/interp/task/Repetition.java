@@ -68,7 +68,7 @@ record Repetition(String name, Kind kind, int length) implements Task {
   public List<Contrast> contrasts(TokenCodec codec, int count, long seed) {
     DrawnTask.requirePositive(name, count);
     int[] front = codec.encode("");
-    List<Integer> tokens = wordTokens(codec);
+    List<Integer> tokens = codec.words();
     if (tokens.size() < length + 1) {
       throw new TaskException(
           "%s needs %d different tokens made of letters and digits, and this tokenizer has %d; make the option length smaller"
@@ -100,24 +100,5 @@ record Repetition(String name, Kind kind, int length) implements Task {
     corrupted[front.length + asked] = other;
     return new Contrast(
         clean, corrupted, clean.length - 1, new int[] {prompt.get(asked)}, new int[] {other});
-  }
-
-  /**
-   * Tokens that are letters and digits of ASCII, perhaps after a space: neither names of special
-   * tokens nor single bytes nor characters that a small model never saw.
-   */
-  private static List<Integer> wordTokens(TokenCodec codec) {
-    List<Integer> out = new ArrayList<>();
-    for (int id = 0; id < codec.vocabularySize(); id++) {
-      String text = codec.piece(id).strip();
-      if (!text.isEmpty() && text.chars().allMatch(Repetition::letterOrDigit)) {
-        out.add(id);
-      }
-    }
-    return out;
-  }
-
-  private static boolean letterOrDigit(int character) {
-    return character < 128 && Character.isLetterOrDigit(character);
   }
 }

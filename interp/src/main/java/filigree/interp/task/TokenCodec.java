@@ -1,5 +1,8 @@
 package filigree.interp.task;
 
+import java.util.List;
+import java.util.stream.IntStream;
+
 /** A model's tokenizer, as tasks see it. */
 public interface TokenCodec {
   /**
@@ -25,4 +28,22 @@ public interface TokenCodec {
    * @return the highest id plus 1
    */
   int vocabularySize();
+
+  /**
+   * Returns the tokens that are letters and digits of ASCII, perhaps after a space: neither names
+   * of special tokens nor single bytes nor characters that a small model never saw.
+   *
+   * @return ids, ascending
+   */
+  default List<Integer> words() {
+    return IntStream.range(0, vocabularySize())
+        .filter(
+            id -> {
+              String text = piece(id).strip();
+              return !text.isEmpty()
+                  && text.chars().allMatch(c -> c < 128 && Character.isLetterOrDigit(c));
+            })
+        .boxed()
+        .toList();
+  }
 }

@@ -9,7 +9,7 @@ import java.util.regex.Pattern;
 import java.util.stream.IntStream;
 
 /** Splits text by a pattern; a piece gets its id when it is first seen. */
-final class ToyCodec implements TokenCodec {
+public final class ToyCodec implements TokenCodec {
   private final Pattern pattern;
   private final int[] front;
   private final Map<String, Integer> ids = new HashMap<>();
@@ -33,12 +33,12 @@ final class ToyCodec implements TokenCodec {
   }
 
   /** Characters, after a beginning of sequence. */
-  static ToyCodec characters() {
+  public static ToyCodec characters() {
     return new ToyCodec(".", List.of("<s>"));
   }
 
   /** Knows pieces beforehand. */
-  ToyCodec knowing(String text) {
+  public ToyCodec knowing(String text) {
     encode(text);
     return this;
   }
