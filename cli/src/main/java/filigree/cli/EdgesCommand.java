@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import filigree.interp.AttentionMaps;
 import filigree.interp.relation.Relation;
 import filigree.interp.relation.RelationTally;
+import filigree.interp.task.TokenCodec;
 import filigree.sparsity.GateSettings;
 import filigree.tensor.Kernels;
 import filigree.transformer.MemoryEstimate;
@@ -53,6 +54,15 @@ final class EdgesCommand implements Callable<Integer> {
       description = "Prompts, drawn at random (default: ${DEFAULT-VALUE}).")
   private int prompts;
 
+  @Option(
+      names = "--prefix",
+      defaultValue = "",
+      paramLabel = "TEXT",
+      description =
+          "Text in front of every prompt, where the model was trained with one that its tokenizer"
+              + " does not add.")
+  private String prefix;
+
   @Override
   public Integer call() {
     if (prompts < 1) {
@@ -63,8 +73,9 @@ final class EdgesCommand implements Callable<Integer> {
       ModelConfig config = model.transformer().config();
       List<Relation.Prompt> asked =
           relation.prompts(
-              new TokenizerCodec(
-                  model.checkpoint().requireTokenizer(), config.sizes().vocabulary()),
+              prefixed(
+                  new TokenizerCodec(
+                      model.checkpoint().requireTokenizer(), config.sizes().vocabulary())),
               config.sizes().context(),
               prompts,
               common.seed());
@@ -91,6 +102,25 @@ final class EdgesCommand implements Callable<Integer> {
       print(relation, gates, tally);
     }
     return Main.DONE;
+  }
+
+  private TokenCodec prefixed(TokenCodec codec) {
+    return new TokenCodec() {
+      @Override
+      public int[] encode(String text) {
+        return codec.encode(prefix + text);
+      }
+
+      @Override
+      public String piece(int id) {
+        return codec.piece(id);
+      }
+
+      @Override
+      public int vocabularySize() {
+        return codec.vocabularySize();
+      }
+    };
   }
 
   private void print(Relation relation, GateSettings gates, RelationTally tally) {

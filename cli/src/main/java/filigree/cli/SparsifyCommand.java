@@ -83,6 +83,14 @@ final class SparsifyCommand implements Callable<Integer> {
               + " training document, which is then not trained on).")
   private Path valid;
 
+  @Option(
+      names = "--test",
+      paramLabel = "DATA",
+      description =
+          "Text that chooses nothing: both models are measured on it at the end, and sweep compares"
+              + " runs by it.")
+  private Path test;
+
   // By default enough for a standard error well below the tolerance.
   @Option(
       names = "--valid-tokens",
@@ -280,6 +288,9 @@ final class SparsifyCommand implements Callable<Integer> {
       throw new UsageException("--valid-tokens is %d, expected 2 or more".formatted(validTokens));
     }
     Sparsifier.Settings asked = settings(); // before anything long is begun
+    if (test != null) {
+      Corpus.of(test).documents();
+    }
     Optional<GeneratedText> asksForText =
         Optional.ofNullable(distillText).map(GeneratedText::parse);
     EarlierRun earlier =
@@ -367,6 +378,9 @@ final class SparsifyCommand implements Callable<Integer> {
     RunDescription.addFile(files, "train", data);
     if (valid != null) {
       RunDescription.addFile(files, "valid", valid);
+    }
+    if (test != null) {
+      RunDescription.addFile(files, "test", test);
     }
     Path source = model.checkpoint().folder();
     ObjectNode models = description.putObject("model");
@@ -612,6 +626,34 @@ final class SparsifyCommand implements Callable<Integer> {
         EvalCommand.addAgreement(dense, sparse, ended.batches(), with, json);
         json.set("by_context", byContext(ended, best, gates, with));
       }
+      if (test != null) {
+        addTest(dense, sparse, ended, with, json);
+      }
+    }
+  }
+
+  /** Both models on text that chose nothing. */
+  private void addTest(
+      Evaluation.Subject dense,
+      Evaluation.Subject sparse,
+      Ended ended,
+      Evaluation.Run with,
+      ObjectNode json) {
+    int tokens = ended.held().tokens();
+    List<int[]> documents = ended.model().encode(Corpus.of(test).documents());
+    List<Batch.Maker> batches =
+        Windows.cut(documents, tokens).batches(Math.max(1, PROBE_TOKENS / tokens));
+    Evaluation found = Evaluation.of(sparse, batches, with);
+    json.put("test_tokens", found.tokens());
+    json.put("test_base_ce", Evaluation.of(dense, batches, with).ce());
+    json.put("test_ce", found.ce());
+    json.put("test_density", found.density());
+    json.put("test_edges_per_query", found.edgesPerQuery());
+    if (measures == EvalCommand.Measures.ALL) {
+      ObjectNode agreement = common.object();
+      EvalCommand.addAgreement(dense, sparse, batches, with, agreement);
+      json.set("test_kl", agreement.get("kl"));
+      json.set("test_top1_agreement", agreement.get("top1_agreement"));
     }
   }
 

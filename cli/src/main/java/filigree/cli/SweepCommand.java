@@ -34,7 +34,9 @@ import picocli.CommandLine.Parameters;
     footer = {
       "",
       "SPEC is a JSON file: {\"model\": FOLDER, \"data\": TEXT, \"base\": {OPTION: VALUE},",
-      "\"grid\": {OPTION: [VALUES]}, \"seeds\": [1, 2, 3]}, options being those of sparsify."
+      "\"grid\": {OPTION: [VALUES]}, \"seeds\": [1, 2, 3]}, options being those of sparsify.",
+      "With the option test in base, edges and loss are those on that text, which chooses nothing;",
+      "how runs ended is told by the held-out text, which chooses."
     })
 final class SweepCommand implements Callable<Integer> {
   /** Figures of a run's result that the table shows, as they are named there. */
@@ -47,6 +49,11 @@ final class SweepCommand implements Callable<Integer> {
           "dead_heads",
           "kl",
           "top1_agreement",
+          "test_base_ce",
+          "test_ce",
+          "test_density",
+          "test_kl",
+          "test_top1_agreement",
           "best_step",
           "steps");
 
@@ -158,8 +165,14 @@ final class SweepCommand implements Callable<Integer> {
     SequencedMap<String, Double> measures = new LinkedHashMap<>();
     double excess = number(result, "ce") - number(result, "base_ce");
     double edges = number(result, Sweep.EDGES);
-    measures.put(Sweep.EDGES, edges);
-    measures.put(Sweep.EXCESS, excess);
+    boolean tested = result.has("test_ce");
+    measures.put(Sweep.EDGES, tested ? number(result, "test_edges_per_query") : edges);
+    measures.put(
+        Sweep.EXCESS, tested ? number(result, "test_ce") - number(result, "test_base_ce") : excess);
+    if (tested) {
+      measures.put("valid_" + Sweep.EDGES, edges);
+      measures.put("valid_" + Sweep.EXCESS, excess);
+    }
     for (String name : MEASURES) {
       if (result.has(name)) {
         measures.put(name, number(result, name));

@@ -408,6 +408,28 @@ class CommandLineTest {
     run("sweep", other, "--out", out).isRefused("another model, text or base");
   }
 
+  /** What eval finds on the same text, and not what the run chose by. */
+  @Test
+  void sweepComparesByTheTestText() throws IOException {
+    Path test = folder.resolve("test.jsonl");
+    Files.writeString(test, "{\"text\": \"the log sat on the dog and the mat sat on the cat.\"}\n");
+    Path spec = sweepSpec("{\"test\": [\"%s\"]}".formatted(test), "[1]");
+    Path out = folder.resolve("tested-sweep");
+    JsonNode run = run("sweep", spec, "--out", out, "--json").json().at("/runs/0");
+    Path made;
+    try (Stream<Path> runs = Files.list(out.resolve("runs"))) {
+      made = runs.findFirst().orElseThrow();
+    }
+    JsonNode sparse = run("eval", made, "--data", test, "--json").json();
+    JsonNode dense = run("eval", model, "--data", test, "--json").json();
+    assertThat(run.path("test_ce").asDouble())
+        .isEqualTo(sparse.path("ce").asDouble(), within(1e-6));
+    assertThat(run.path("edges_per_query")).isEqualTo(sparse.path("edges_per_query"));
+    assertThat(run.path("excess").asDouble())
+        .isEqualTo(sparse.path("ce").asDouble() - dense.path("ce").asDouble(), within(1e-6));
+    assertThat(run.path("valid_excess").asDouble()).isNotEqualTo(run.path("excess").asDouble());
+  }
+
   @Test
   void sweepTellsOfRunsThatFail() throws IOException {
     Path out = folder.resolve("failing-sweep");

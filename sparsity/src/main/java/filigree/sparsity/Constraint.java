@@ -46,7 +46,8 @@ public final class Constraint {
     /** Checks the ranges. */
     public Config {
       if (!(tolerance >= 0 && Double.isFinite(tolerance))) {
-        throw new RunException("--tolerance is " + tolerance + ", expected 0 or more nats per token");
+        throw new RunException(
+            "--tolerance is " + tolerance + ", expected 0 or more nats per token");
       }
       if (!(minimum > 0 && minimum <= initial && initial <= maximum)) {
         throw new RunException(

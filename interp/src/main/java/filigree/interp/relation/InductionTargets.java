@@ -9,9 +9,10 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * A sequence of random different tokens that stands twice (Olsson et al., arXiv 2209.11895). The
- * queries are the tokens of the second half; the target is the token after the same token in the
- * first half, which comes next.
+ * A sequence of random different tokens that stands twice (Olsson et al., arXiv 2209.11895). In the
+ * second half the target of a query is the token after the same token in the first half, which
+ * comes next; the last query, after which nothing comes, is left out. In the first half an
+ * induction head finds what it needs if the block before it reads the previous token.
  */
 record InductionTargets() implements Relation {
   private static final int STREAM = 0x494e4454;
@@ -24,7 +25,8 @@ record InductionTargets() implements Relation {
   private static final String SAME = "same token before";
   private static final String ITSELF = "itself";
   private static final String ELSEWHERE = "elsewhere";
-  private static final String GROUP = "second half";
+  private static final String FIRST = "first half";
+  private static final String SECOND = "second half";
 
   @Override
   public List<String> kinds() {
@@ -33,13 +35,13 @@ record InductionTargets() implements Relation {
 
   @Override
   public List<String> groups() {
-    return List.of(GROUP);
+    return List.of(FIRST, SECOND);
   }
 
   @Override
   public List<Relation.Prompt> prompts(TokenCodec codec, int context, int count, long seed) {
     int[] front = codec.encode("");
-    List<Integer> words = codec.words();
+    List<Integer> words = codec.wordTokens();
     int half = Math.min(Math.min(LONGEST_HALF, words.size()), (context - front.length) / 2);
     if (half < 3) {
       throw new TaskException(
@@ -57,28 +59,34 @@ record InductionTargets() implements Relation {
         ids[front.length + i] = left.get(i);
         ids[front.length + half + i] = left.get(i);
       }
-      out.add(new Twice(ids, front.length + half, half));
+      out.add(new Twice(ids, front.length, front.length + half));
     }
     return out;
   }
 
-  /** A prompt: where its second half begins, and how long a half is. */
-  private record Twice(int[] ids, int second, int half) implements Relation.Prompt {
+  /** A prompt: where its halves begin. */
+  private record Twice(int[] ids, int first, int second) implements Relation.Prompt {
     @Override
     public Optional<String> group(int query) {
-      return query >= second ? Optional.of(GROUP) : Optional.empty();
+      if (query < first || query == ids.length - 1) {
+        return Optional.empty();
+      }
+      return Optional.of(query < second ? FIRST : SECOND);
     }
 
     @Override
     public String kind(int query, int key) {
-      int same = query - half;
-      if (key == same + 1) {
-        return TARGET;
-      }
       if (key == query) {
         return ITSELF;
       }
-      return key == query - 1 ? PREVIOUS : key == same ? SAME : ELSEWHERE;
+      if (key == query - 1) {
+        return PREVIOUS;
+      }
+      int same = query - (second - first);
+      if (query < second || key < same || key > same + 1) {
+        return ELSEWHERE;
+      }
+      return key == same ? SAME : TARGET;
     }
   }
 }

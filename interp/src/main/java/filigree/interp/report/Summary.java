@@ -94,6 +94,21 @@ final class Summary {
               Numbers::percent,
               run -> run.result("top1_agreement")),
           new Figure(
+              "Base loss, test text",
+              "Loss of the dense model on text that chose nothing about the run.",
+              Summary::lossText,
+              run -> run.result("test_base_ce")),
+          new Figure(
+              "Final loss, test text",
+              "Loss of the sparse model on the same text.",
+              Summary::lossText,
+              run -> run.result("test_ce")),
+          new Figure(
+              "Edges per query, test text",
+              "Keys that one query of one head reads there, on average.",
+              Numbers::plain,
+              run -> run.result("test_edges_per_query")),
+          new Figure(
               "Accuracy, dense",
               "Share of prompts that the dense model answers without an error.",
               Numbers::percent,

@@ -68,7 +68,7 @@ record Repetition(String name, Kind kind, int length) implements Task {
   public List<Contrast> contrasts(TokenCodec codec, int count, long seed) {
     DrawnTask.requirePositive(name, count);
     int[] front = codec.encode("");
-    List<Integer> tokens = codec.words();
+    List<Integer> tokens = codec.wordTokens();
     if (tokens.size() < length + 1) {
       throw new TaskException(
           "%s needs %d different tokens made of letters and digits, and this tokenizer has %d; make the option length smaller"

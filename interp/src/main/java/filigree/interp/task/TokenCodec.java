@@ -35,7 +35,7 @@ public interface TokenCodec {
    *
    * @return ids, ascending
    */
-  default List<Integer> words() {
+  default List<Integer> wordTokens() {
     return IntStream.range(0, vocabularySize())
         .filter(
             id -> {

@@ -102,10 +102,14 @@ class RelationTest {
     for (Relation.Prompt prompt : Relation.named("induction").prompts(letters(), 21, 5, 7)) {
       int[] ids = prompt.ids();
       assertThat(ids).hasSize(21); // the mark and ten letters twice
-      for (int query = 0; query < ids.length; query++) {
-        assertThat(prompt.group(query).isPresent()).isEqualTo(query > 10);
+      assertThat(prompt.group(0)).isEmpty();
+      for (int query = 1; query < 11; query++) {
+        assertThat(prompt.group(query)).contains("first half");
+        assertThat(kinds(prompt, query)).doesNotContain("induction target", "same token before");
       }
-      for (int query = 11; query < ids.length; query++) {
+      assertThat(prompt.group(20)).isEmpty();
+      for (int query = 11; query < 20; query++) {
+        assertThat(prompt.group(query)).contains("second half");
         int target = kinds(prompt, query).indexOf("induction target");
         assertThat(ids[target - 1]).isEqualTo(ids[query]);
         assertThat(target).isLessThan(query);
@@ -119,7 +123,9 @@ class RelationTest {
   void sameSeedGivesTheSamePrompts() {
     Relation relation = Relation.named("induction");
     List<int[]> once = ids(relation.prompts(letters(), 21, 4, 3));
-    assertThat(ids(relation.prompts(letters(), 21, 4, 3))).usingRecursiveComparison().isEqualTo(once);
+    assertThat(ids(relation.prompts(letters(), 21, 4, 3)))
+        .usingRecursiveComparison()
+        .isEqualTo(once);
     assertThat(ids(relation.prompts(letters(), 21, 4, 4)))
         .usingRecursiveComparison()
         .isNotEqualTo(once);
@@ -133,8 +139,8 @@ class RelationTest {
   void countsEdgesAndAttentionOfAllHeads() {
     Relation relation = Relation.named("induction");
     Relation.Prompt prompt = relation.prompts(letters(), 7, 1, 1).getFirst();
-    // The mark and three letters twice; queries 4, 5, 6 have their targets at 2, 3, 4.
-    int[][] first = {{0}, {}, {}, {}, {2}, {3, 5}, {6}};
+    // The mark and three letters twice; queries 4 and 5 have their targets at 2 and 3.
+    int[][] first = {{0}, {}, {}, {}, {2, 4}, {3, 5}, {6}};
     int[][] second = {{0}, {}, {}, {}, {}, {3}, {}};
     RelationTally tally = new RelationTally(relation, 1);
     tally.add(
@@ -143,17 +149,19 @@ class RelationTest {
             new double[][][][] {{weights(first, 0.5), weights(second, 0.25)}},
             new int[][][][] {{first, second}},
             new int[7]));
-    RelationTally.Row row = tally.rows().getFirst();
-    assertThat(row.queries()).isEqualTo(3);
+    assertThat(tally.rows()).hasSize(2);
+    RelationTally.Row row = tally.rows().getLast();
+    assertThat(row.group()).isEqualTo("second half");
+    assertThat(row.queries()).isEqualTo(2);
     assertThat(row.edges())
         .isEqualTo(
             Map.of(
-                "induction target", 1.0,
-                "itself", 2.0 / 3,
+                "induction target", 1.5,
+                "itself", 1.0,
                 "previous token", 0.0,
                 "same token before", 0.0,
                 "elsewhere", 0.0));
-    assertThat(row.edgesPerQuery()).isEqualTo(5.0 / 3, within(1e-15));
+    assertThat(row.edgesPerQuery()).isEqualTo(2.5, within(1e-15));
     assertThat(row.edgeShare("induction target")).isEqualTo(0.6, within(1e-15));
     assertThat(row.weightShare("induction target")).isEqualTo(1.25 / 2.25, within(1e-15));
   }
