@@ -282,7 +282,8 @@ final class EvalCommand implements Callable<Integer> {
     json.put("top1_agreement", agreement.top1());
   }
 
-  private static int comparedBatchSize(ModelConfig config, int tokens) {
+  /** Windows at once of which the logits of two models are kept. */
+  static int comparedBatchSize(ModelConfig config, int tokens) {
     return Math.clamp(LOGITS / ((long) tokens * config.sizes().vocabulary()), 1, BATCH_TOKENS);
   }
 

@@ -417,6 +417,7 @@ final class SparsifyCommand implements Callable<Integer> {
               progress,
               common);
       result = sparsifier.run(text.sampler(), listener);
+      sparsifier.close(); // what follows takes memory of its own
       if (result.steps() < steps) {
         description.put("ended_early_at_step", result.steps());
       }
@@ -623,13 +624,21 @@ final class SparsifyCommand implements Callable<Integer> {
                 .ce());
       }
       if (measures == EvalCommand.Measures.ALL) {
-        EvalCommand.addAgreement(dense, sparse, ended.batches(), with, json);
+        EvalCommand.addAgreement(
+            dense, sparse, compared(ended.held().windows(), ended), with, json);
         json.set("by_context", byContext(ended, best, gates, with));
       }
       if (test != null) {
         addTest(dense, sparse, ended, with, json);
       }
     }
+  }
+
+  /** Batches whose logits of both models fit beside each other. */
+  private static List<Batch.Maker> compared(Windows windows, Ended ended) {
+    int tokens = ended.held().tokens();
+    int most = EvalCommand.comparedBatchSize(ended.model().checkpoint().config(), tokens);
+    return windows.batches(Math.clamp(PROBE_TOKENS / tokens, 1, most));
   }
 
   /** Both models on text that chose nothing. */
@@ -641,8 +650,8 @@ final class SparsifyCommand implements Callable<Integer> {
       ObjectNode json) {
     int tokens = ended.held().tokens();
     List<int[]> documents = ended.model().encode(Corpus.of(test).documents());
-    List<Batch.Maker> batches =
-        Windows.cut(documents, tokens).batches(Math.max(1, PROBE_TOKENS / tokens));
+    Windows windows = Windows.cut(documents, tokens);
+    List<Batch.Maker> batches = windows.batches(Math.max(1, PROBE_TOKENS / tokens));
     Evaluation found = Evaluation.of(sparse, batches, with);
     json.put("test_tokens", found.tokens());
     json.put("test_base_ce", Evaluation.of(dense, batches, with).ce());
@@ -651,7 +660,7 @@ final class SparsifyCommand implements Callable<Integer> {
     json.put("test_edges_per_query", found.edgesPerQuery());
     if (measures == EvalCommand.Measures.ALL) {
       ObjectNode agreement = common.object();
-      EvalCommand.addAgreement(dense, sparse, batches, with, agreement);
+      EvalCommand.addAgreement(dense, sparse, compared(windows, ended), with, agreement);
       json.set("test_kl", agreement.get("kl"));
       json.set("test_top1_agreement", agreement.get("top1_agreement"));
     }

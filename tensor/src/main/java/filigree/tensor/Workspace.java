@@ -162,10 +162,13 @@ public final class Workspace implements Memory {
     return peak;
   }
 
+  /** Gives all memory back; once more does nothing. */
   @Override
   public void close() {
     lifetime.over = true;
     slabs.forEach(Slab::close);
+    slabs.clear();
+    reserved = 0;
   }
 
   private MemorySegment place(long bytes) {
