@@ -14,6 +14,7 @@ import filigree.interp.circuit.Finding;
 import filigree.interp.circuit.GateRule;
 import filigree.interp.circuit.Gradient;
 import filigree.interp.circuit.Interval;
+import filigree.interp.circuit.JournalFile;
 import filigree.interp.circuit.Method;
 import filigree.interp.circuit.Metric;
 import filigree.interp.circuit.Ranking;
@@ -183,6 +184,13 @@ final class CircuitCommand implements Callable<Integer> {
   @Option(names = "--out", required = true, paramLabel = "DIR", description = "A new folder.")
   private Path out;
 
+  @Option(
+      names = "--resume",
+      description =
+          "Go on with the search for --out that was interrupted, with the same other options; begin"
+              + " it where there is none.")
+  private boolean resume;
+
   @Override
   public Integer call() {
     RunFolder.requireVacant(out);
@@ -194,8 +202,11 @@ final class CircuitCommand implements Callable<Integer> {
               "baseline: an effect of 0 is the model with everything ablated, as in MIB; --baseline"
                   + " corrupted takes the corrupted prompts");
     }
-    try (Kernels kernels = common.open()) {
-      CircuitLooker looker = new CircuitLooker(plan, common, kernels);
+    try (Kernels kernels = common.open();
+        CircuitJournals journals =
+            new CircuitJournals(
+                out, resume ? JournalFile.IfExists.GO_ON : JournalFile.IfExists.FAIL)) {
+      CircuitLooker looker = new CircuitLooker(plan, common, kernels, journals);
       List<String> names = names();
       List<CircuitLook> looks = new ArrayList<>();
       looks.add(
@@ -213,6 +224,7 @@ final class CircuitCommand implements Callable<Integer> {
         requireSamePrompts(looks);
       }
       write(plan, looks, kernels);
+      journals.forget();
     }
     return Main.DONE;
   }

@@ -17,6 +17,7 @@ import filigree.interp.circuit.Finding;
 import filigree.interp.circuit.GateSource;
 import filigree.interp.circuit.Gradient;
 import filigree.interp.circuit.Interval;
+import filigree.interp.circuit.JournalFile;
 import filigree.interp.circuit.Method;
 import filigree.interp.circuit.Metric;
 import filigree.interp.circuit.NodeScores;
@@ -70,11 +71,13 @@ final class CircuitLooker {
   private final CircuitPlan plan;
   private final CommonOptions common;
   private final Kernels kernels;
+  private final CircuitJournals journals;
 
-  CircuitLooker(CircuitPlan plan, CommonOptions common, Kernels kernels) {
+  CircuitLooker(CircuitPlan plan, CommonOptions common, Kernels kernels, CircuitJournals journals) {
     this.plan = plan;
     this.common = common;
     this.kernels = kernels;
+    this.journals = journals;
   }
 
   /** What is known of a model while it is open. */
@@ -118,12 +121,31 @@ final class CircuitLooker {
     Subject subject = new Subject(model.transformer(), gates.gates(common.seed()), kernels, source);
     Opened opened = new Opened(target, model, subject, codec);
     Posed posed = posed(opened);
+    Map<String, String> hashes = hashes(opened, posed.contrasts());
     try (PhaseProgress progress = new PhaseProgress("circuit of " + target.name(), common.err());
-        Study study = new Study(subject, posed.contrasts(), posed.settings(), progress)) {
+        JournalFile journal = journals.next(search(gates, posed, hashes));
+        Study study = new Study(subject, posed.contrasts(), posed.settings(), progress, journal)) {
+      if (journal.remembered() > 0) {
+        common.err().printf("going on after %d runs that are remembered%n", journal.remembered());
+      }
       CircuitLook.Answers answers = answers(study);
       return new CircuitLook(
-          target.name(), posed.contrasts(), answers, outcome(opened, study, answers));
+          target.name(), posed.contrasts(), answers, outcome(opened, study, answers, hashes));
     }
+  }
+
+  /** All that decides which runs there are and what they give. */
+  private String search(GateSettings gates, Posed posed, Map<String, String> hashes) {
+    return RunDescription.sha256(
+        "%s %s %s %s %s %s %d"
+            .formatted(
+                hashes,
+                plan.request(),
+                plan.extras(),
+                gates,
+                posed.settings(),
+                common.backend(),
+                common.threads()));
   }
 
   // ---------------------------------------------------------------- prompts and room for them
@@ -217,7 +239,8 @@ final class CircuitLooker {
     return Arrays.stream(draw).mapToDouble(prompt -> values[prompt]).average().orElseThrow();
   }
 
-  private CircuitLook.Outcome outcome(Opened opened, Study study, CircuitLook.Answers answers) {
+  private CircuitLook.Outcome outcome(
+      Opened opened, Study study, CircuitLook.Answers answers, Map<String, String> hashes) {
     Interval gain = answers.gain();
     if (!(gain.low() > 0)) {
       return new CircuitLook.Unable(
@@ -233,8 +256,7 @@ final class CircuitLooker {
                   gain.high(),
                   study.contrasts().size()));
     }
-    Finding finding =
-        named(opened, answers, CircuitSearch.run(study, plan.request(), hashes(opened, study)));
+    Finding finding = named(opened, answers, CircuitSearch.run(study, plan.request(), hashes));
     double empty = mean(finding.curve().points().getFirst().values());
     if (finding.curve().plan().baseline() == Curve.Baseline.EMPTY
         && !(plan.metric().damage(answers.clean(), empty) > 0)) {
@@ -273,7 +295,7 @@ final class CircuitLooker {
         found.hashes());
   }
 
-  private Map<String, String> hashes(Opened opened, Study study) {
+  private static Map<String, String> hashes(Opened opened, List<Contrast> contrasts) {
     Map<String, String> out = new LinkedHashMap<>();
     Path folder = LoadedModel.folder(opened.target().folder());
     addHashes("", folder, out);
@@ -286,7 +308,7 @@ final class CircuitLooker {
         .gatesOf()
         .ifPresent(other -> addHashes("gates-of/", LoadedModel.folder(other), out));
     StringBuilder prompts = new StringBuilder();
-    for (Contrast one : study.contrasts()) {
+    for (Contrast one : contrasts) {
       prompts
           .append(Arrays.toString(one.clean()))
           .append(Arrays.toString(one.corrupted()))

@@ -231,6 +231,18 @@ class CircuitCommandTest {
   }
 
   @Test
+  void whatAnInterruptedSearchRemembersIsNeverOverwritten(@TempDir Path temp) throws IOException {
+    Path out = temp.resolve("found");
+    Path journal = Files.writeString(temp.resolve("found.journal-1"), "another search\n");
+    circuit(out).isRefused("found.journal-1", "--resume");
+    circuit(out, "--resume").isRefused("is of another search");
+    assertThat(journal).hasContent("another search\n");
+    Files.delete(journal);
+    assertThat(circuit(out, "--resume").code()).isZero();
+    assertThat(names(temp)).containsExactly("found");
+  }
+
+  @Test
   void badInputIsOneSentence(@TempDir Path temp) throws IOException {
     Path out = temp.resolve("out");
     run("circuit", model, "--task", "inductio", "--out", out)
@@ -256,7 +268,7 @@ class CircuitCommandTest {
       Files.copy(model.resolve(name), mute.resolve(name));
     }
     run("circuit", mute, "--task", task, "--out", out).isRefused("tokenizer");
-    assertThat(out).doesNotExist();
+    assertThat(names(temp)).containsExactly("long.jsonl", "mute");
   }
 
   @Test

@@ -37,11 +37,13 @@ public final class Attribution {
   public static NodeScores nodes(Study study, Direction direction, Gradient gradient) {
     CircuitGraph graph = CircuitGraph.of(study.config(), CircuitGraph.Split.WHOLE);
     double[] scores = new double[graph.senders().size()];
-    forEachGradient(
+    addGradients(
         study,
         direction,
         gradient,
-        (differences, share) -> new NodeTap(study.kernels(), graph, differences, share, scores));
+        scores,
+        (differences, weight, sums) ->
+            new NodeTap(study.kernels(), graph, differences, weight, sums));
     return new NodeScores(graph, scores);
   }
 
@@ -62,11 +64,12 @@ public final class Attribution {
     CircuitGraph graph = CircuitGraph.of(study.config(), split);
     graph.requireEdges();
     double[] scores = new double[graph.edgeCount()];
-    forEachGradient(
+    addGradients(
         study,
         direction,
         gradient,
-        (differences, share) -> new EdgeTap(study, graph, differences, share, scores));
+        scores,
+        (differences, weight, sums) -> new EdgeTap(study, graph, differences, weight, sums));
     return new EdgeScores(graph, scores);
   }
 
@@ -81,13 +84,14 @@ public final class Attribution {
      * Begins a backward pass.
      *
      * @param differences source less base
-     * @param share by which its scores count
+     * @param weight by which its scores count
+     * @param sums to which they are added
      */
-    Scoring begin(Differences differences, double share);
+    Scoring begin(Differences differences, double weight, double[] sums);
   }
 
-  private static void forEachGradient(
-      Study study, Direction direction, Gradient gradient, Scorer scorer) {
+  private static void addGradients(
+      Study study, Direction direction, Gradient gradient, double[] scores, Scorer scorer) {
     double[] shares = gradient.shares();
     double weight = 1.0 / shares.length / study.promptCount();
     long[] done = {0};
@@ -98,9 +102,17 @@ public final class Attribution {
           Differences differences =
               Differences.of(study, source.senders(), base.senders(), study.kept());
           for (double share : shares) {
-            Scoring tap = scorer.begin(differences, weight);
-            Tensor input = between(study, source, base, share);
-            backward(study, pair, tap, input);
+            double[] part =
+                study.remembered(
+                    () -> {
+                      double[] sums = new double[scores.length];
+                      Scoring tap = scorer.begin(differences, weight, sums);
+                      backward(study, pair, tap, between(study, source, base, share));
+                      return sums;
+                    });
+            for (int i = 0; i < part.length; i++) {
+              scores[i] += part[i];
+            }
             study.tell(++done[0], (long) study.batchCount() * shares.length);
           }
         });

@@ -61,7 +61,9 @@ public final class CircuitRunner {
         pair -> {
           Senders ablated = study.ablated(pair, ablation);
           for (int i = 0; i < circuits.size(); i++) {
-            Study.put(pair, run(pair, circuits.get(i), ablated), out.get(i));
+            Circuit circuit = circuits.get(i);
+            double[] values = study.remembered(() -> run(pair, circuit, ablated));
+            Study.put(pair, values, out.get(i));
             progress.at(++done[0], (long) study.batchCount() * circuits.size());
           }
         });

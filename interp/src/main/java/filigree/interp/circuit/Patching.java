@@ -39,8 +39,12 @@ public final class Patching {
             BitSet patched = new BitSet();
             patched.set(sender);
             double[] after =
-                NodePatch.run(
-                    study, pair, new NodePatch(graph, pair.base(direction), source, patched));
+                study.remembered(
+                    () ->
+                        NodePatch.run(
+                            study,
+                            pair,
+                            new NodePatch(graph, pair.base(direction), source, patched)));
             scores[sender] += meanChange(study, before, after);
             study.tell(++done[0], (long) study.batchCount() * scores.length);
           }
@@ -75,8 +79,9 @@ public final class Patching {
                 for (int reader = 0; reader < graph.readers().size(); reader++) {
                   if (sender < graph.visible(reader)) {
                     if (differs) {
+                      Delta delta = new Delta(graph, reader, difference);
                       double[] after =
-                          patched(study, pair, direction, new Delta(graph, reader, difference));
+                          study.remembered(() -> patched(study, pair, direction, delta));
                       scores[graph.edge(reader, sender)] += meanChange(study, before, after);
                     }
                     study.tell(++done[0], (long) study.batchCount() * scores.length);

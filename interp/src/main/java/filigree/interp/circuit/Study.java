@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntFunction;
+import java.util.function.Supplier;
 
 /**
  * One model on the prompts of one task: what all methods have in common. Prompts are run in batches
@@ -51,6 +52,7 @@ public final class Study implements AutoCloseable {
   private final List<Contrast> contrasts;
   private final Settings settings;
   private final Progress progress;
+  private final Journal journal;
   private final List<PromptBatch> batches;
   private final Workspace lasting = new Workspace("circuit maps");
   private final Workspace cache = new Workspace("cached runs");
@@ -72,6 +74,26 @@ public final class Study implements AutoCloseable {
    *     again
    */
   public Study(Subject subject, List<Contrast> contrasts, Settings settings, Progress progress) {
+    this(subject, contrasts, settings, progress, Journal.none());
+  }
+
+  /**
+   * Begins, or goes on with what a journal remembers.
+   *
+   * @param subject the model; it must outlive the study
+   * @param contrasts the prompts of a task; their lengths may differ
+   * @param settings how it is looked into
+   * @param progress who is told how far a method is
+   * @param journal remembers what the runs of methods give
+   * @throws CircuitException where there is no prompt, or gates of another model are to decide
+   *     again
+   */
+  public Study(
+      Subject subject,
+      List<Contrast> contrasts,
+      Settings settings,
+      Progress progress,
+      Journal journal) {
     if (contrasts.isEmpty()) {
       throw new CircuitException("a task without prompts has no circuit; give at least one");
     }
@@ -85,6 +107,7 @@ public final class Study implements AutoCloseable {
     this.contrasts = List.copyOf(contrasts);
     this.settings = settings;
     this.progress = progress;
+    this.journal = journal;
     this.batches = PromptBatch.of(this.contrasts, settings.batchSize());
     this.kept = new Workspace("kept runs", settings.memoryBytes());
     this.scratch = new Workspace("circuit run", settings.memoryBytes());
@@ -189,6 +212,11 @@ public final class Study implements AutoCloseable {
 
   void tell(long done, long all) {
     progress.at(done, all);
+  }
+
+  /** What a run of a method gives: whatever is worth to be remembered goes this way. */
+  double[] remembered(Supplier<double[]> run) {
+    return journal.recall(run);
   }
 
   Kernels kernels() {

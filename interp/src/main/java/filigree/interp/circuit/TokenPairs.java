@@ -106,13 +106,18 @@ public final class TokenPairs {
           exchange.apply(study, places.get(round), patched);
         }
       }
-      Tensor put = Tensor.of(study.kept(), z.dtype(), z.shape(), patched);
       double[] after =
-          study.run(
-              pair,
-              Study.Start.at(layer, pair.base(exchange.direction())),
-              List.of(new Replacement(Map.of(Places.z(layer), put))));
-      study.kept().release(put);
+          study.remembered(
+              () -> {
+                Tensor put = Tensor.of(study.kept(), z.dtype(), z.shape(), patched);
+                double[] metric =
+                    study.run(
+                        pair,
+                        Study.Start.at(layer, pair.base(exchange.direction())),
+                        List.of(new Replacement(Map.of(Places.z(layer), put))));
+                study.kept().release(put);
+                return metric;
+              });
       for (int prompt = 0; prompt < open.size(); prompt++) {
         if (round < open.get(prompt).size()) {
           Place place = open.get(prompt).get(round);
