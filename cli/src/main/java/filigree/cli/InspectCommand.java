@@ -164,7 +164,7 @@ final class InspectCommand implements Callable<Integer> {
         config,
         checkpoint.frozenBytes(),
         new SparsifierMemory.Task(
-            1, config.sizes().context(), trained, new Objective.Weights(0, 1), plan));
+            1, config.sizes().context(), 1, trained, new Objective.Weights(0, 1), plan));
   }
 
   private static String mebibytes(long bytes) {

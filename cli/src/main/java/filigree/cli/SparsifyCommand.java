@@ -312,17 +312,17 @@ final class SparsifyCommand implements Callable<Integer> {
     try (LoadedModel model = LoadedModel.open(folder, common);
         Kernels kernels = common.open()) {
       int tokens = model.context(context);
-      Sparsifier.Settings settings = asked.with(plan(model, asked, tokens));
       List<int[]> documents = model.encode(Corpus.of(data).documents());
       List<int[]> heldDocuments = heldOut(model, documents, tokens);
+      Held held = new Held(heldDocuments, Windows.cut(heldDocuments, tokens), tokens);
+      Sparsifier.Settings settings = asked.with(plan(model, asked, held));
       List<int[]> generated =
           asksForText.isPresent()
               ? generated(asksForText.get(), model, documents, tokens, kernels)
               : List.of();
       documents.addAll(generated);
       WindowSampler sampler = new WindowSampler(documents, tokens, batchSize, common.seed());
-      Held held = new Held(heldDocuments, Windows.cut(heldDocuments, tokens), tokens);
-      List<Batch.Maker> batches = held.windows().batches(Math.max(1, PROBE_TOKENS / tokens));
+      List<Batch.Maker> batches = held.windows().batches(held.atOnce());
       try (Sparsifier sparsifier =
           new Sparsifier(model.transformer(), batches, settings, AdamW.Config.DEFAULT, kernels)) {
         run(model, kernels, new Data(sampler, generated, held, batches, earlier), sparsifier);
@@ -490,33 +490,33 @@ final class SparsifyCommand implements Callable<Integer> {
   }
 
   /** Blocks are computed again, for a third more of arithmetic, only where they must be. */
-  private MemoryPlan plan(LoadedModel model, Sparsifier.Settings asked, int tokens) {
+  private MemoryPlan plan(LoadedModel model, Sparsifier.Settings asked, Held held) {
     ModelConfig config = model.checkpoint().config();
     if (!asked.choices().variants().isEmpty() || !config.gating().isEmpty()) {
-      long bytes = SparsifierMemory.tableBytes(config, batchSize, tokens);
+      long bytes = SparsifierMemory.tableBytes(config, batchSize, held.tokens());
       common.requireFits(
           "the attention tables of --variant need %.1f MiB of memory"
               .formatted(CommonOptions.mebibytes(bytes)),
           bytes);
     }
-    MemoryEstimate keeping = estimate(model, asked.trained(), MemoryPlan.KEEP_BLOCKS, tokens);
+    MemoryEstimate keeping = estimate(model, asked.trained(), MemoryPlan.KEEP_BLOCKS, held);
     if (common.fits(keeping.totalBytes())) {
       common.requireFits("sparsify", keeping);
       return MemoryPlan.KEEP_BLOCKS;
     }
     common.requireFits(
         "sparsify, computing blocks again in the backward pass,",
-        estimate(model, asked.trained(), MemoryPlan.RECOMPUTE_BLOCKS, tokens));
+        estimate(model, asked.trained(), MemoryPlan.RECOMPUTE_BLOCKS, held));
     return MemoryPlan.RECOMPUTE_BLOCKS;
   }
 
   private MemoryEstimate estimate(
-      LoadedModel model, Sparsifier.Trainables trained, MemoryPlan plan, int tokens) {
+      LoadedModel model, Sparsifier.Trainables trained, MemoryPlan plan, Held held) {
     Objective.Weights weights = new Objective.Weights(crossEntropy, distillation);
     return SparsifierMemory.of(
         model.checkpoint().config(),
         model.checkpoint().frozenBytes(),
-        new SparsifierMemory.Task(batchSize, tokens, trained, weights, plan));
+        new SparsifierMemory.Task(batchSize, held.tokens(), held.atOnce(), trained, weights, plan));
   }
 
   private Sparsifier.Settings settings() {
@@ -590,7 +590,12 @@ final class SparsifyCommand implements Callable<Integer> {
   }
 
   /** The held-out text and the windows that it is cut into. */
-  private record Held(List<int[]> documents, Windows windows, int tokens) {}
+  private record Held(List<int[]> documents, Windows windows, int tokens) {
+    /** Windows that are measured at once. */
+    int atOnce() {
+      return Math.clamp(windows.all().size(), 1, Math.max(1, PROBE_TOKENS / tokens));
+    }
+  }
 
   /** A run whose best model is measured once more. */
   private record Ended(

@@ -4,6 +4,7 @@ import filigree.autograd.AdamW;
 import filigree.autograd.Gradients;
 import filigree.autograd.Param;
 import filigree.autograd.Pass;
+import filigree.tensor.DType;
 import filigree.tensor.Kernels;
 import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
@@ -33,6 +34,7 @@ public final class SparsifierMemory {
    *
    * @param batch sequences at once
    * @param time tokens of each
+   * @param measured sequences at once where the model is measured on held-out text
    * @param trained what is trained
    * @param weights terms of the objective
    * @param plan what is kept for the backward pass
@@ -40,6 +42,7 @@ public final class SparsifierMemory {
   public record Task(
       int batch,
       int time,
+      int measured,
       Sparsifier.Trainables trained,
       Objective.Weights weights,
       MemoryPlan plan) {}
@@ -55,7 +58,12 @@ public final class SparsifierMemory {
    */
   public static MemoryEstimate of(ModelConfig config, MemoryEstimate.Weights frozen, Task task) {
     Dry dry = new Dry(task);
-    long step = DryRun.ofStep(config.withGating(Set.of()), task.batch(), task.time(), dry::run);
+    long step =
+        DryRun.ofStep(
+            config.withGating(Set.of()),
+            task.batch(),
+            task.time(),
+            (dense, batch, kernels, memory) -> dry.run(dense, kernels, memory));
     return new MemoryEstimate(
         frozen.residentBytes() + COPIES * dry.trainedBytes,
         frozen.mappedBytes(),
@@ -79,6 +87,12 @@ public final class SparsifierMemory {
     return entries * config.sizes().layers() * TABLES * Float.BYTES;
   }
 
+  private static Batch batch(Workspace memory, Shape shape) {
+    Tensor ids = memory.allocate(shape, DType.I32);
+    Tensor targets = memory.allocate(shape, DType.I32);
+    return new Batch(ids, targets, shape.size());
+  }
+
   /** The step, and what it finds besides its own workspace. */
   private static final class Dry {
     private final Task task;
@@ -90,7 +104,22 @@ public final class SparsifierMemory {
       this.task = task;
     }
 
-    void run(Transformer dense, Batch batch, Kernels kernels, Workspace memory) {
+    void run(Transformer dense, Kernels kernels, Workspace memory) {
+      measure(dense, kernels, memory);
+      step(dense, kernels, memory);
+      measure(dense, kernels, memory);
+    }
+
+    /** Tensors of more tokens than a step has do not fit into its slabs and get their own. */
+    private void measure(Transformer dense, Kernels kernels, Workspace memory) {
+      try (Pass pass = Pass.inference(kernels, memory)) {
+        Batch held = batch(memory, Shape.of(task.measured(), task.time()));
+        var _ = dense.score(pass, held, new Gates.Hard(0), MemoryPlan.KEEP_BLOCKS);
+      }
+    }
+
+    private void step(Transformer dense, Kernels kernels, Workspace memory) {
+      Batch batch = batch(memory, Shape.of(task.batch(), task.time()));
       try (Workspace tables = new Workspace("tables of a dry run");
           Workspace additions = Workspace.imaginary("adapters of a dry run");
           Workspace teacherMemory = Workspace.imaginary("teacher of a dry run")) {

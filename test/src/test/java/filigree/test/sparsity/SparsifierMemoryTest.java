@@ -24,6 +24,7 @@ import filigree.transformer.ModelConfig;
 import filigree.transformer.Parameters;
 import filigree.transformer.TrainingData;
 import filigree.transformer.Transformer;
+import java.util.Collections;
 import java.util.List;
 import java.util.OptionalDouble;
 import java.util.stream.IntStream;
@@ -60,20 +61,23 @@ class SparsifierMemoryTest {
         .flatMap(
             trained ->
                 Stream.of(
-                    Arguments.of(trained, new Objective.Weights(0, 1), MemoryPlan.KEEP_BLOCKS),
-                    Arguments.of(trained, new Objective.Weights(0, 1), MemoryPlan.RECOMPUTE_BLOCKS),
-                    Arguments.of(trained, new Objective.Weights(1, 0), streamed)));
+                    Arguments.of(trained, new Objective.Weights(0, 1), MemoryPlan.KEEP_BLOCKS, 1),
+                    Arguments.of(
+                        trained, new Objective.Weights(0, 1), MemoryPlan.RECOMPUTE_BLOCKS, 1),
+                    Arguments.of(trained, new Objective.Weights(1, 0), streamed, 1),
+                    Arguments.of(
+                        trained, new Objective.Weights(1, 0), MemoryPlan.KEEP_BLOCKS, 4 * BATCH)));
   }
 
   @ParameterizedTest
   @MethodSource("runs")
   void theEstimateIsWhatIsTaken(
-      Sparsifier.Trainables trained, Objective.Weights weights, MemoryPlan plan) {
+      Sparsifier.Trainables trained, Objective.Weights weights, MemoryPlan plan, int measured) {
     MemoryEstimate estimate =
         SparsifierMemory.of(
             CONFIG,
             MemoryEstimate.Weights.widened(CONFIG),
-            new SparsifierMemory.Task(BATCH, TIME, trained, weights, plan));
+            new SparsifierMemory.Task(BATCH, TIME, measured, trained, weights, plan));
     Sparsifier.Settings settings =
         new Sparsifier.Settings(
             2,
@@ -95,15 +99,16 @@ class SparsifierMemoryTest {
       Transformer dense = new Transformer(CONFIG, parameters, memory);
       int[] text = IntStream.range(0, TIME).map(i -> i * 37 % VOCABULARY).toArray();
       TrainingData data = (step, to) -> Batch.nextToken(List.of(text, text, text, text), to);
-      List<Batch.Maker> held = List.of(to -> Batch.nextToken(List.of(text), to));
+      List<Batch.Maker> held =
+          List.of(to -> Batch.nextToken(Collections.nCopies(measured, text), to));
       try (Sparsifier sparsifier =
           new Sparsifier(dense, held, settings, AdamW.Config.DEFAULT, kernels)) {
         sparsifier.run(data, new Silent());
         long taken =
             MemoryEstimate.Weights.widened(CONFIG).residentBytes() + sparsifier.reservedBytes();
         System.out.printf(
-            "%s: %d KiB estimated, %d KiB taken%n",
-            settings.trained(), estimate.totalBytes() >> 10, taken >> 10);
+            "%s, %d measured: %d KiB estimated, %d KiB taken%n",
+            settings.trained(), measured, estimate.totalBytes() >> 10, taken >> 10);
         assertThat((double) Math.abs(estimate.totalBytes() - taken))
             .as("%d bytes estimated, %d taken", estimate.totalBytes(), taken)
             .isLessThanOrEqualTo(WITHIN * taken);
