@@ -205,13 +205,15 @@ public final class Sparsifier implements AutoCloseable {
    */
   public record Candidate(long step, Evaluation evaluation, double excess, boolean satisfied) {
     /**
-     * One that satisfies the constraint beats one that does not; then fewer edges, or less excess.
+     * One that satisfies the constraint beats one that does not; then fewer edges, and of equally
+     * many, as the dense control always has, less excess; where neither does, less excess.
      */
     boolean beats(Candidate other) {
       if (satisfied != other.satisfied) {
         return satisfied;
       }
-      return satisfied ? evaluation.density() < other.evaluation.density() : excess < other.excess;
+      int edges = Double.compare(evaluation.density(), other.evaluation.density());
+      return satisfied && edges != 0 ? edges < 0 : excess < other.excess;
     }
   }
 

@@ -273,6 +273,15 @@ class SparsifierTest {
         assertThat(result.gates()).isEqualTo(GateSettings.NONE);
         assertThat(result.best().evaluation().density()).isEqualTo(1);
         assertThat(result.sampledCe()).isEqualTo(diary.steps.getLast().validation().get().ce());
+        // All have as many edges: the best is the one with the lowest loss, not the first.
+        double lowest =
+            diary.steps.stream()
+                .flatMap(m -> m.validation().stream())
+                .mapToDouble(Metrics.Validation::ce)
+                .min()
+                .orElseThrow();
+        assertThat(result.best().step()).isPositive();
+        assertThat(result.best().evaluation().ce()).isEqualTo(lowest).isLessThan(result.denseCe());
       }
       assertThat(diary.steps).allSatisfy(m -> assertThat(m.density()).isEqualTo(1));
       assertThat(diary.steps).allSatisfy(m -> assertThat(m.beta()).isZero());
