@@ -213,7 +213,7 @@ public final class Sparsifier implements AutoCloseable {
         return satisfied;
       }
       int edges = Double.compare(evaluation.density(), other.evaluation.density());
-      return satisfied && edges != 0 ? edges < 0 : excess < other.excess;
+      return (satisfied && edges != 0) ? edges < 0 : excess < other.excess;
     }
   }
 
