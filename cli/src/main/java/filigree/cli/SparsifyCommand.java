@@ -288,9 +288,6 @@ final class SparsifyCommand implements Callable<Integer> {
       throw new UsageException("--valid-tokens is %d, expected 2 or more".formatted(validTokens));
     }
     Sparsifier.Settings asked = settings(); // before anything long is begun
-    if (test != null) {
-      Corpus.of(test).documents();
-    }
     Optional<GeneratedText> asksForText =
         Optional.ofNullable(distillText).map(GeneratedText::parse);
     EarlierRun earlier =
@@ -314,7 +311,9 @@ final class SparsifyCommand implements Callable<Integer> {
       int tokens = model.context(context);
       List<int[]> documents = model.encode(Corpus.of(data).documents());
       List<int[]> heldDocuments = heldOut(model, documents, tokens);
-      Held held = new Held(heldDocuments, Windows.cut(heldDocuments, tokens), tokens);
+      Held held =
+          new Held(
+              heldDocuments, Windows.cut(heldDocuments, tokens), tokens, tested(model, tokens));
       Sparsifier.Settings settings = asked.with(plan(model, asked, held));
       List<int[]> generated =
           asksForText.isPresent()
@@ -459,6 +458,20 @@ final class SparsifyCommand implements Callable<Integer> {
     }
   }
 
+  /** The text of --test, read before the training that it would otherwise be in vain for. */
+  private Optional<Windows> tested(LoadedModel model, int tokens) {
+    if (test == null) {
+      return Optional.empty();
+    }
+    Windows windows = Windows.cut(model.encode(Corpus.of(test).documents()), tokens);
+    if (windows.scored() == 0) {
+      throw new UsageException(
+          "--test %s has no token to score, expected a document of two tokens or more"
+              .formatted(test));
+    }
+    return Optional.of(windows);
+  }
+
   /** Takes the held-out documents out of the training documents, or reads them from --valid. */
   private List<int[]> heldOut(LoadedModel model, List<int[]> documents, int tokens) {
     List<int[]> held = new ArrayList<>();
@@ -589,8 +602,9 @@ final class SparsifyCommand implements Callable<Integer> {
     throw new UsageException("--gate-bias is '" + gateBias + "', expected a number or auto");
   }
 
-  /** The held-out text and the windows that it is cut into. */
-  private record Held(List<int[]> documents, Windows windows, int tokens) {
+  /** Text that is not trained on, and the windows that it is cut into: held out, and of --test. */
+  private record Held(
+      List<int[]> documents, Windows windows, int tokens, Optional<Windows> tested) {
     /** Windows that are measured at once. */
     int atOnce() {
       return Math.clamp(windows.all().size(), 1, Math.max(1, PROBE_TOKENS / tokens));
@@ -633,9 +647,10 @@ final class SparsifyCommand implements Callable<Integer> {
             dense, sparse, compared(ended.held().windows(), ended), with, json);
         json.set("by_context", byContext(ended, best, gates, with));
       }
-      if (test != null) {
-        addTest(dense, sparse, ended, with, json);
-      }
+      ended
+          .held()
+          .tested()
+          .ifPresent(windows -> addTest(dense, sparse, windows, ended, with, json));
     }
   }
 
@@ -650,13 +665,11 @@ final class SparsifyCommand implements Callable<Integer> {
   private void addTest(
       Evaluation.Subject dense,
       Evaluation.Subject sparse,
+      Windows windows,
       Ended ended,
       Evaluation.Run with,
       ObjectNode json) {
-    int tokens = ended.held().tokens();
-    List<int[]> documents = ended.model().encode(Corpus.of(test).documents());
-    Windows windows = Windows.cut(documents, tokens);
-    List<Batch.Maker> batches = windows.batches(Math.max(1, PROBE_TOKENS / tokens));
+    List<Batch.Maker> batches = windows.batches(Math.max(1, PROBE_TOKENS / ended.held().tokens()));
     Evaluation found = Evaluation.of(sparse, batches, with);
     json.put("test_tokens", found.tokens());
     json.put("test_base_ce", Evaluation.of(dense, batches, with).ce());

@@ -408,6 +408,15 @@ class CommandLineTest {
     run("sweep", other, "--out", out).isRefused("another model, text or base");
   }
 
+  @Test
+  void aTestTextWithoutTokensIsRefusedBeforeTraining() throws IOException {
+    Path single = Files.writeString(folder.resolve("single.jsonl"), "{\"text\": \"a\"}\n");
+    Path out = folder.resolve("untested");
+    run("sparsify", model, "--data", text, "--test", single, "--out", out)
+        .isRefused("--test", "no token to score");
+    assertThat(out).doesNotExist();
+  }
+
   /** What eval finds on the same text, and not what the run chose by. */
   @Test
   void sweepComparesByTheTestText() throws IOException {
