@@ -1,6 +1,7 @@
 package filigree.tensor.cpu;
 
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
@@ -56,12 +57,13 @@ final class Workers implements AutoCloseable {
     }
     threads = new Thread[count - 1];
     for (int i = 0; i < threads.length; i++) {
-      Scratch scratch = scratches[i + 1];
+      int self = i + 1;
+      Scratch scratch = scratches[self];
       threads[i] =
           Thread.ofPlatform()
               .daemon()
-              .name("filigree-cpu-" + (i + 1))
-              .unstarted(() -> serve(scratch));
+              .name("filigree-cpu-" + self)
+              .unstarted(() -> serve(self, scratch));
       threads[i].start();
     }
   }
@@ -98,12 +100,12 @@ final class Workers implements AutoCloseable {
         }
         return;
       }
-      Job current = new Job(tasks, body, Thread.currentThread());
+      Job current = new Job(tasks, count(), body, Thread.currentThread());
       job = current;
       for (int i = 0; i < Math.min(threads.length, tasks - 1); i++) {
         LockSupport.unpark(threads[i]);
       }
-      current.work(scratches[0]);
+      current.work(0, scratches[0]);
       current.await();
     } finally {
       lock.unlock();
@@ -147,7 +149,7 @@ final class Workers implements AutoCloseable {
     return false;
   }
 
-  private void serve(Scratch scratch) {
+  private void serve(int self, Scratch scratch) {
     Job seen = null;
     while (!closed) {
       Job current = job;
@@ -156,7 +158,7 @@ final class Workers implements AutoCloseable {
       }
       seen = current;
       if (current != null) {
-        current.work(scratch);
+        current.work(self, scratch);
       }
     }
   }
@@ -202,33 +204,58 @@ final class Workers implements AutoCloseable {
     }
   }
 
-  /** One call: tasks are claimed from a counter. A thread that comes late finds none left. */
+  /**
+   * One call. Tasks are claimed from a counter for each thread, its own first: kernels cut rows into
+   * tasks in their order, so that a thread finds in its cache what it wrote in the kernel before.
+   * Then a thread takes from the others. One that comes late finds none left.
+   */
   private static final class Job {
+    // Counters a cache line apart.
+    private static final int APART = 16;
+
     private final int tasks;
+    private final int threads;
     private final Task body;
     private final Thread caller;
-    private final AtomicInteger next = new AtomicInteger();
+    private final AtomicIntegerArray claimed;
     private final AtomicInteger done = new AtomicInteger();
     private final AtomicReference<Throwable> failure = new AtomicReference<>();
 
-    Job(int tasks, Task body, Thread caller) {
+    Job(int tasks, int threads, Task body, Thread caller) {
       this.tasks = tasks;
+      this.threads = threads;
       this.body = body;
       this.caller = caller;
+      this.claimed = new AtomicIntegerArray(threads * APART);
     }
 
-    void work(Scratch scratch) {
-      for (int i = next.getAndIncrement(); i < tasks; i = next.getAndIncrement()) {
-        try {
-          if (failure.get() == null) {
-            body.run(i, scratch);
-          }
-        } catch (Throwable e) {
-          failure.compareAndSet(null, e);
+    void work(int self, Scratch scratch) {
+      for (int i = 0; i < threads; i++) {
+        int owner = (self + i) % threads;
+        int from = first(owner);
+        int to = first(owner + 1);
+        int task = from + claimed.getAndIncrement(owner * APART);
+        while (task < to) {
+          run(task, scratch);
+          task = from + claimed.getAndIncrement(owner * APART);
         }
-        if (done.incrementAndGet() == tasks) {
-          LockSupport.unpark(caller);
+      }
+    }
+
+    private int first(int owner) {
+      return (int) ((long) tasks * owner / threads);
+    }
+
+    private void run(int task, Scratch scratch) {
+      try {
+        if (failure.get() == null) {
+          body.run(task, scratch);
         }
+      } catch (Throwable e) {
+        failure.compareAndSet(null, e);
+      }
+      if (done.incrementAndGet() == tasks) {
+        LockSupport.unpark(caller);
       }
     }
 
