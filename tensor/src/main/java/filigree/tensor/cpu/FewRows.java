@@ -8,10 +8,8 @@ import filigree.tensor.cpu.WeightLanes.Four;
  * {@code y = alpha x W + beta y}. They are as fast as the weights can be read, so that everything
  * here serves reading them once, in long runs, by all threads.
  *
- * <p>Four rows are read at a time, each from another part of W: four long runs of memory, which the
- * processor reads ahead better than one. One core, weights of 256 MiB with 768 columns: float32
- * 14.4 GB/s, of four neighbouring rows 12.5, of one row 10.5; bfloat16 12.3 and 8.7. A plain sum
- * reads 13.8.
+ * <p>Several rows are read at a time, each from another part of W: long runs of memory, which the
+ * processor reads ahead better than one (docs/performance.md, Generation).
  *
  * <p>What a thread computes depends on shapes and the number of threads alone; where W is
  * transposed, results do not even depend on those.
@@ -32,8 +30,8 @@ final class FewRows {
   private static final int LINE = 16;
   private static final int TOGETHER = WeightLanes.TOGETHER;
 
-  // Steps whose partial sums are added up together.
-  private static final int FOLDED = 16;
+  // Products whose partial sums are added up together.
+  private static final int FOLDED = 64;
 
   private final Workers workers;
   private final WeightLanes weights;
@@ -73,11 +71,15 @@ final class FewRows {
     workers.run(
         tasks,
         (task, scratch) -> {
-          scratch.reserve((long) FOLDED * TOGETHER * weights.partials(), 1);
+          scratch.reserve((long) FOLDED * weights.partials(), 1);
           long from = (long) p.n() * task / tasks;
           long to = (long) p.n() * (task + 1) / tasks;
-          long sums = scratch.take((long) FOLDED * TOGETHER * weights.partials());
-          dots(p, type, x, w, y, from, to, sums);
+          long sums = scratch.take((long) FOLDED * weights.partials());
+          if (p.m() == 1) {
+            dotsOfRow(p, type, x, w, y, from, to, sums);
+          } else {
+            dots(p, type, x, w, y, from, to, sums);
+          }
         });
   }
 
@@ -90,33 +92,60 @@ final class FewRows {
     return (int) Math.max(1, Math.min(worthwhile, 4L * workers.count()));
   }
 
+  /** The rows of W in {@code [from, to)} with the only row of x, several runs of them at once. */
+  private void dotsOfRow(
+      Product p, DType type, long x, long w, long y, long from, long to, long sums) {
+    int streams = weights.streams(type);
+    int folded = FOLDED / streams;
+    long apart = (to - from + streams - 1) / streams;
+    long bytesW = (long) p.k() * type.bytes();
+    long bytesSums = (long) streams * weights.partials() * Float.BYTES;
+    long[] ws = new long[streams];
+    for (long first = from; first < from + apart; first += folded) {
+      int steps = (int) Math.min(folded, from + apart - first);
+      for (int step = 0; step < steps; step++) {
+        for (int i = 0; i < streams; i++) {
+          // Where the runs are not equal, the last row stands in for one that is not there.
+          ws[i] = w + Math.min(first + step + i * apart, to - 1) * bytesW;
+        }
+        if (type == DType.BF16) {
+          weights.dotsOfRowBf16(x, ws, p.k(), sums + step * bytesSums);
+        } else {
+          weights.dotsOfRow(x, ws, p.k(), sums + step * bytesSums);
+        }
+      }
+      weights.fold(sums, steps * streams, sums);
+      for (int step = 0; step < steps; step++) {
+        for (int i = 0; i < streams && first + step + i * apart < to; i++) {
+          long sum = sums + (long) (step * streams + i) * Float.BYTES;
+          put(p, sum, y + (first + step + i * apart) * Float.BYTES);
+        }
+      }
+    }
+  }
+
   /**
-   * The rows of W in {@code [from, to)} with every row of x. One row of x meets four rows of W in a
-   * step, a quarter of all apart; two rows of x meet two rows of W; three or four meet one.
+   * The rows of W in {@code [from, to)} with every row of x: two rows of x meet two rows of W in a
+   * step, half of all apart; three or four meet one.
    */
   private void dots(Product p, DType type, long x, long w, long y, long from, long to, long sums) {
     int streams = TOGETHER / p.m();
+    int folded = FOLDED / TOGETHER;
     long apart = (to - from + streams - 1) / streams;
     long bytesX = (long) p.k() * Float.BYTES;
     long bytesW = (long) p.k() * type.bytes();
-    Four xs =
-        new Four(
-            x, x + 1 % p.m() * bytesX, x + 2 % p.m() * bytesX, x + Math.min(3, p.m() - 1) * bytesX);
-    long second = 1 / p.m() * apart;
-    long third = Math.min(2 / p.m(), streams - 1) * apart;
-    long fourth = Math.min(3 / p.m(), streams - 1) * apart;
+    Four xs = new Four(x, x + bytesX, x + 2 % p.m() * bytesX, x + Math.min(3, p.m() - 1) * bytesX);
+    // Of two rows of x the third and fourth product are with the second row of W.
+    long second = streams == 1 ? 0 : apart;
     long bytesSums = (long) TOGETHER * weights.partials() * Float.BYTES;
-    for (long first = from; first < from + apart; first += FOLDED) {
-      int steps = (int) Math.min(FOLDED, from + apart - first);
+    for (long first = from; first < from + apart; first += folded) {
+      int steps = (int) Math.min(folded, from + apart - first);
       for (int step = 0; step < steps; step++) {
-        // Where the parts are not equal, the last row stands in for one that is not there.
         long row = first + step;
-        Four ws =
-            new Four(
-                w + row * bytesW,
-                w + Math.min(row + second, to - 1) * bytesW,
-                w + Math.min(row + third, to - 1) * bytesW,
-                w + Math.min(row + fourth, to - 1) * bytesW);
+        long one = w + row * bytesW;
+        // Where the halves are not equal, the last row stands in for one that is not there.
+        long other = w + Math.min(row + second, to - 1) * bytesW;
+        Four ws = new Four(one, one, other, other);
         if (type == DType.BF16) {
           weights.dotsBf16(xs, ws, p.k(), sums + step * bytesSums);
         } else {

@@ -3,11 +3,32 @@ package filigree.tensor.cpu;
 import static filigree.tensor.cpu.Native.getFloat;
 import static filigree.tensor.cpu.Native.putFloat;
 
+import filigree.tensor.DType;
+
 /** Plain loops over rows of weights; dot products in double. */
 final class ScalarWeights implements WeightLanes {
   @Override
   public int partials() {
     return 1;
+  }
+
+  @Override
+  public int streams(DType type) {
+    return TOGETHER;
+  }
+
+  @Override
+  public void dotsOfRow(long x, long[] w, int n, long out) {
+    for (int i = 0; i < w.length; i++) {
+      putFloat(out + (long) i * Float.BYTES, (float) dot(x, w[i], n));
+    }
+  }
+
+  @Override
+  public void dotsOfRowBf16(long x, long[] w, int n, long out) {
+    for (int i = 0; i < w.length; i++) {
+      putFloat(out + (long) i * Float.BYTES, (float) dotBf16(x, w[i], n));
+    }
   }
 
   @Override

@@ -205,9 +205,9 @@ final class Workers implements AutoCloseable {
   }
 
   /**
-   * One call. Tasks are claimed from a counter for each thread, its own first: kernels cut rows into
-   * tasks in their order, so that a thread finds in its cache what it wrote in the kernel before.
-   * Then a thread takes from the others. One that comes late finds none left.
+   * One call. Tasks are claimed from a counter for each thread, its own first: kernels cut rows
+   * into tasks in their order, so that a thread finds in its cache what it wrote in the kernel
+   * before. Then a thread takes from the others. One that comes late finds none left.
    */
   private static final class Job {
     // Counters a cache line apart.
