@@ -3,6 +3,10 @@ package filigree.tensor.cpu;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.util.concurrent.BrokenBarrierException;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import org.junit.jupiter.api.Test;
@@ -18,6 +22,50 @@ class WorkersTest {
           assertThat(runs.get(i)).isEqualTo(1);
         }
       }
+    }
+  }
+
+  @Test
+  void eachThreadTakesItsOwnShareFirst() {
+    try (Workers workers = new Workers(2)) {
+      Thread caller = Thread.currentThread();
+      // Each task waits for one of the other thread, so that neither runs out and takes others'.
+      CyclicBarrier both = new CyclicBarrier(2);
+      boolean[] byCaller = new boolean[8];
+      workers.run(
+          8,
+          (i, scratch) -> {
+            byCaller[i] = Thread.currentThread() == caller;
+            await(both);
+          });
+      assertThat(byCaller).containsExactly(true, true, true, true, false, false, false, false);
+    }
+  }
+
+  @Test
+  void aThreadThatIsDoneTakesTasksOfTheOthers() {
+    try (Workers workers = new Workers(2)) {
+      Thread caller = Thread.currentThread();
+      // The worker's own tasks, 2 and 3, end together: one of them must be the caller's.
+      CyclicBarrier met = new CyclicBarrier(2);
+      boolean[] byCaller = new boolean[4];
+      workers.run(
+          4,
+          (i, scratch) -> {
+            byCaller[i] = Thread.currentThread() == caller;
+            if (i >= 2) {
+              await(met);
+            }
+          });
+      assertThat(byCaller[2]).isNotEqualTo(byCaller[3]);
+    }
+  }
+
+  private static void await(CyclicBarrier barrier) {
+    try {
+      barrier.await(1, TimeUnit.MINUTES);
+    } catch (InterruptedException | BrokenBarrierException | TimeoutException e) {
+      throw new AssertionError(e);
     }
   }
 
