@@ -8,8 +8,9 @@ import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * A fixed pool: the calling thread and {@code threads - 1} daemons work through the numbered tasks
- * of one job at a time. Who runs a task is left to chance, what a task computes is not: tasks are
- * cut by shape alone and own what they write, so results do not depend on scheduling.
+ * of one job at a time, each its own share first. Who runs a task is left to chance in the end,
+ * what a task computes is not: tasks are cut by shape alone and own what they write, so results do
+ * not depend on scheduling.
  *
  * <p>A caller of another thread waits its turn; a job started inside a task runs in that task.
  */

@@ -12,7 +12,6 @@ import static filigree.tensor.cpu.vector.Vectors.zero;
 import filigree.tensor.DType;
 import filigree.tensor.cpu.Native;
 import filigree.tensor.cpu.WeightLanes;
-import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
@@ -76,15 +75,9 @@ final class VectorWeights implements WeightLanes {
     }
     // The ends are written where the rest goes, so they come first and are added afterwards.
     rest.dots(after(x, bytes), after(w, bytes), n - whole, out);
-    float a = Native.getFloat(out);
-    float b = Native.getFloat(out + Float.BYTES);
-    float c = Native.getFloat(out + 2 * Float.BYTES);
-    float d = Native.getFloat(out + 3 * Float.BYTES);
+    float[] ends = floats(out, TOGETHER);
     dotsOfFour(x, w, whole, out);
-    add(a, out);
-    add(b, out + BYTES);
-    add(c, out + 2 * BYTES);
-    add(d, out + 3 * BYTES);
+    addEnds(ends, out);
   }
 
   @Override
@@ -96,23 +89,13 @@ final class VectorWeights implements WeightLanes {
       return;
     }
     rest.dotsBf16(after(x, bytes), after(w, bytes / 2), n - whole, out);
-    float a = Native.getFloat(out);
-    float b = Native.getFloat(out + Float.BYTES);
-    float c = Native.getFloat(out + 2 * Float.BYTES);
-    float d = Native.getFloat(out + 3 * Float.BYTES);
+    float[] ends = floats(out, TOGETHER);
     dotsOfFourBf16(x, w, whole, out);
-    add(a, out);
-    add(b, out + BYTES);
-    add(c, out + 2 * BYTES);
-    add(d, out + 3 * BYTES);
+    addEnds(ends, out);
   }
 
   private static Four after(Four rows, long bytes) {
     return new Four(rows.a() + bytes, rows.b() + bytes, rows.c() + bytes, rows.d() + bytes);
-  }
-
-  private static void add(float value, long to) {
-    Native.putFloat(to, Native.getFloat(to) + value);
   }
 
   private static void dotsOfFour(Four x, Four w, int n, long out) {
@@ -202,7 +185,11 @@ final class VectorWeights implements WeightLanes {
   }
 
   private static long[] after(long[] rows, long bytes) {
-    return Arrays.stream(rows).map(row -> row + bytes).toArray();
+    long[] out = new long[rows.length];
+    for (int i = 0; i < rows.length; i++) {
+      out[i] = rows[i] + bytes;
+    }
+    return out;
   }
 
   private static float[] floats(long from, int count) {
@@ -215,7 +202,8 @@ final class VectorWeights implements WeightLanes {
 
   private static void addEnds(float[] ends, long partials) {
     for (int i = 0; i < ends.length; i++) {
-      add(ends[i], partials + i * BYTES);
+      long at = partials + i * BYTES;
+      Native.putFloat(at, Native.getFloat(at) + ends[i]);
     }
   }
 
