@@ -30,7 +30,7 @@ final class FewRows {
   private static final int LINE = 16;
   private static final int TOGETHER = WeightLanes.TOGETHER;
 
-  // Products whose partial sums are added up together.
+  // Products whose partial sums are added up together; no fewer than a step has.
   private static final int FOLDED = 64;
 
   private final Workers workers;
@@ -75,11 +75,7 @@ final class FewRows {
           long from = (long) p.n() * task / tasks;
           long to = (long) p.n() * (task + 1) / tasks;
           long sums = scratch.take((long) FOLDED * weights.partials());
-          if (p.m() == 1) {
-            dotsOfRow(p, type, x, w, y, from, to, sums);
-          } else {
-            dots(p, type, x, w, y, from, to, sums);
-          }
+          dots(p, type, x, w, y, from, to, sums);
         });
   }
 
@@ -92,12 +88,16 @@ final class FewRows {
     return (int) Math.max(1, Math.min(worthwhile, 4L * workers.count()));
   }
 
-  /** The rows of W in {@code [from, to)} with the only row of x, several runs of them at once. */
-  private void dotsOfRow(
-      Product p, DType type, long x, long w, long y, long from, long to, long sums) {
+  /**
+   * The rows of W in {@code [from, to)} with every row of x. Some rows of W, far apart, are read
+   * side by side; further rows of x find them in the cache.
+   */
+  private void dots(Product p, DType type, long x, long w, long y, long from, long to, long sums) {
     int streams = weights.streams(type);
-    int folded = FOLDED / streams;
+    int products = streams * p.m();
+    int folded = FOLDED / products;
     long apart = (to - from + streams - 1) / streams;
+    long bytesX = (long) p.k() * Float.BYTES;
     long bytesW = (long) p.k() * type.bytes();
     long bytesSums = (long) streams * weights.partials() * Float.BYTES;
     long[] ws = new long[streams];
@@ -108,57 +108,17 @@ final class FewRows {
           // Where the runs are not equal, the last row stands in for one that is not there.
           ws[i] = w + Math.min(first + step + i * apart, to - 1) * bytesW;
         }
-        if (type == DType.BF16) {
-          weights.dotsOfRowBf16(x, ws, p.k(), sums + step * bytesSums);
-        } else {
-          weights.dotsOfRow(x, ws, p.k(), sums + step * bytesSums);
+        for (int row = 0; row < p.m(); row++) {
+          long out = sums + (long) (step * p.m() + row) * bytesSums;
+          weights.dots(type, x + row * bytesX, ws, p.k(), out);
         }
       }
-      weights.fold(sums, steps * streams, sums);
+      weights.fold(sums, steps * products, sums);
       for (int step = 0; step < steps; step++) {
-        for (int i = 0; i < streams && first + step + i * apart < to; i++) {
-          long sum = sums + (long) (step * streams + i) * Float.BYTES;
-          put(p, sum, y + (first + step + i * apart) * Float.BYTES);
-        }
-      }
-    }
-  }
-
-  /**
-   * The rows of W in {@code [from, to)} with every row of x: two rows of x meet two rows of W in a
-   * step, half of all apart; three or four meet one.
-   */
-  private void dots(Product p, DType type, long x, long w, long y, long from, long to, long sums) {
-    int streams = TOGETHER / p.m();
-    int folded = FOLDED / TOGETHER;
-    long apart = (to - from + streams - 1) / streams;
-    long bytesX = (long) p.k() * Float.BYTES;
-    long bytesW = (long) p.k() * type.bytes();
-    Four xs = new Four(x, x + bytesX, x + 2 % p.m() * bytesX, x + Math.min(3, p.m() - 1) * bytesX);
-    // Of two rows of x the third and fourth product are with the second row of W.
-    long second = streams == 1 ? 0 : apart;
-    long bytesSums = (long) TOGETHER * weights.partials() * Float.BYTES;
-    for (long first = from; first < from + apart; first += folded) {
-      int steps = (int) Math.min(folded, from + apart - first);
-      for (int step = 0; step < steps; step++) {
-        long row = first + step;
-        long one = w + row * bytesW;
-        // Where the halves are not equal, the last row stands in for one that is not there.
-        long other = w + Math.min(row + second, to - 1) * bytesW;
-        Four ws = new Four(one, one, other, other);
-        if (type == DType.BF16) {
-          weights.dotsBf16(xs, ws, p.k(), sums + step * bytesSums);
-        } else {
-          weights.dots(xs, ws, p.k(), sums + step * bytesSums);
-        }
-      }
-      weights.fold(sums, steps * TOGETHER, sums);
-      for (int step = 0; step < steps; step++) {
-        for (int stream = 0; stream < streams && first + step + stream * apart < to; stream++) {
-          long column = y + (first + step + stream * apart) * Float.BYTES;
-          long sum = sums + (long) (step * TOGETHER + stream * p.m()) * Float.BYTES;
-          for (int i = 0; i < p.m(); i++) {
-            put(p, sum + (long) i * Float.BYTES, column + (long) i * p.n() * Float.BYTES);
+        for (int row = 0; row < p.m(); row++) {
+          for (int i = 0; i < streams && first + step + i * apart < to; i++) {
+            long sum = sums + (long) ((step * p.m() + row) * streams + i) * Float.BYTES;
+            put(p, sum, y + ((long) row * p.n() + first + step + i * apart) * Float.BYTES);
           }
         }
       }

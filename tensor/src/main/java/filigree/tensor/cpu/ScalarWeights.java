@@ -18,30 +18,16 @@ final class ScalarWeights implements WeightLanes {
   }
 
   @Override
-  public void dotsOfRow(long x, long[] w, int n, long out) {
-    for (int i = 0; i < w.length; i++) {
-      putFloat(out + (long) i * Float.BYTES, (float) dot(x, w[i], n));
-    }
-  }
-
-  @Override
-  public void dotsOfRowBf16(long x, long[] w, int n, long out) {
-    for (int i = 0; i < w.length; i++) {
-      putFloat(out + (long) i * Float.BYTES, (float) dotBf16(x, w[i], n));
-    }
-  }
-
-  @Override
   public void fold(long partials, int count, long out) {
     Native.copy(partials, out, (long) count * Float.BYTES);
   }
 
   @Override
-  public void dots(Four x, Four w, int n, long out) {
-    putFloat(out, (float) dot(x.a(), w.a(), n));
-    putFloat(out + Float.BYTES, (float) dot(x.b(), w.b(), n));
-    putFloat(out + 2 * Float.BYTES, (float) dot(x.c(), w.c(), n));
-    putFloat(out + 3 * Float.BYTES, (float) dot(x.d(), w.d(), n));
+  public void dots(DType type, long x, long[] w, int n, long out) {
+    for (int i = 0; i < w.length; i++) {
+      double sum = type == DType.BF16 ? dotBf16(x, w[i], n) : dot(x, w[i], n);
+      putFloat(out + (long) i * Float.BYTES, (float) sum);
+    }
   }
 
   private static double dot(long x, long w, int n) {
@@ -50,14 +36,6 @@ final class ScalarWeights implements WeightLanes {
       sum += (double) getFloat(x + i * Float.BYTES) * getFloat(w + i * Float.BYTES);
     }
     return sum;
-  }
-
-  @Override
-  public void dotsBf16(Four x, Four w, int n, long out) {
-    putFloat(out, (float) dotBf16(x.a(), w.a(), n));
-    putFloat(out + Float.BYTES, (float) dotBf16(x.b(), w.b(), n));
-    putFloat(out + 2 * Float.BYTES, (float) dotBf16(x.c(), w.c(), n));
-    putFloat(out + 3 * Float.BYTES, (float) dotBf16(x.d(), w.d(), n));
   }
 
   private static double dotBf16(long x, long w, int n) {

@@ -7,10 +7,10 @@ import filigree.tensor.DType;
  * widened in registers; everything else is F32.
  */
 public interface WeightLanes {
-  /** How many products a loop over several rows of x computes side by side. */
+  /** How many rows of weights {@link #axpys} adds up side by side. */
   int TOGETHER = 4;
 
-  /** How many rows of weights of a type, F32 or BF16, meet a single row of x side by side. */
+  /** How many rows of weights of a type, F32 or BF16, {@link #dots} reads side by side. */
   int streams(DType type);
 
   /**
@@ -21,30 +21,12 @@ public interface WeightLanes {
   int partials();
 
   /**
-   * Writes four times {@link #partials} numbers that add up to {@code x[i] . w[i]}, F32 weights.
-   */
-  void dots(Four x, Four w, int n, long out);
-
-  /**
-   * Writes four times {@link #partials} numbers that add up to {@code x[i] . w[i]}, BF16 weights.
-   */
-  void dotsBf16(Four x, Four w, int n, long out);
-
-  /**
-   * Writes {@code w.length} times {@link #partials} numbers that add up to {@code x . w[i]}, F32
-   * weights.
+   * Writes {@code w.length} times {@link #partials} numbers that add up to {@code x . w[i]}.
    *
+   * @param type of the weights, F32 or BF16
    * @param w addresses of {@link #streams} rows; they may be equal
    */
-  void dotsOfRow(long x, long[] w, int n, long out);
-
-  /**
-   * Writes {@code w.length} times {@link #partials} numbers that add up to {@code x . w[i]}, BF16
-   * weights.
-   *
-   * @param w addresses of {@link #streams} rows; they may be equal
-   */
-  void dotsOfRowBf16(long x, long[] w, int n, long out);
+  void dots(DType type, long x, long[] w, int n, long out);
 
   /** Writes {@code out[i]}, the sum of the i-th {@link #partials} numbers; may be in place. */
   void fold(long partials, int count, long out);

@@ -66,122 +66,31 @@ final class VectorWeights implements WeightLanes {
   }
 
   @Override
-  public void dots(Four x, Four w, int n, long out) {
-    int whole = SPECIES.loopBound(n);
-    long bytes = (long) whole * Float.BYTES;
-    if (whole == n) {
-      dotsOfFour(x, w, whole, out);
-      return;
-    }
-    // The ends are written where the rest goes, so they come first and are added afterwards.
-    rest.dots(after(x, bytes), after(w, bytes), n - whole, out);
-    float[] ends = floats(out, TOGETHER);
-    dotsOfFour(x, w, whole, out);
-    addEnds(ends, out);
-  }
-
-  @Override
-  public void dotsBf16(Four x, Four w, int n, long out) {
-    int whole = SPECIES.loopBound(n);
-    long bytes = (long) whole * Float.BYTES;
-    if (whole == n) {
-      dotsOfFourBf16(x, w, whole, out);
-      return;
-    }
-    rest.dotsBf16(after(x, bytes), after(w, bytes / 2), n - whole, out);
-    float[] ends = floats(out, TOGETHER);
-    dotsOfFourBf16(x, w, whole, out);
-    addEnds(ends, out);
-  }
-
-  private static Four after(Four rows, long bytes) {
-    return new Four(rows.a() + bytes, rows.b() + bytes, rows.c() + bytes, rows.d() + bytes);
-  }
-
-  private static void dotsOfFour(Four x, Four w, int n, long out) {
-    long xa = x.a();
-    long xb = x.b();
-    long xc = x.c();
-    long xd = x.d();
-    long wa = w.a();
-    long wb = w.b();
-    long wc = w.c();
-    long wd = w.d();
-    FloatVector a = zero();
-    FloatVector b = zero();
-    FloatVector c = zero();
-    FloatVector d = zero();
-    for (int i = 0; i < n; i += LANES) {
-      long at = (long) i * Float.BYTES;
-      a = load(wa + at).fma(load(xa + at), a);
-      b = load(wb + at).fma(load(xb + at), b);
-      c = load(wc + at).fma(load(xc + at), c);
-      d = load(wd + at).fma(load(xd + at), d);
-    }
-    store(a, out);
-    store(b, out + BYTES);
-    store(c, out + 2 * BYTES);
-    store(d, out + 3 * BYTES);
-  }
-
-  private static void dotsOfFourBf16(Four x, Four w, int n, long out) {
-    long xa = x.a();
-    long xb = x.b();
-    long xc = x.c();
-    long xd = x.d();
-    long wa = w.a();
-    long wb = w.b();
-    long wc = w.c();
-    long wd = w.d();
-    FloatVector a = zero();
-    FloatVector b = zero();
-    FloatVector c = zero();
-    FloatVector d = zero();
-    for (int i = 0; i < n; i += LANES) {
-      long at = (long) i * Float.BYTES;
-      long half = (long) i * Short.BYTES;
-      a = widened(wa + half).fma(load(xa + at), a);
-      b = widened(wb + half).fma(load(xb + at), b);
-      c = widened(wc + half).fma(load(xc + at), c);
-      d = widened(wd + half).fma(load(xd + at), d);
-    }
-    store(a, out);
-    store(b, out + BYTES);
-    store(c, out + 2 * BYTES);
-    store(d, out + 3 * BYTES);
-  }
-
-  @Override
   public int streams(DType type) {
     return type == DType.BF16 ? 6 : 8;
   }
 
   @Override
-  public void dotsOfRow(long x, long[] w, int n, long out) {
+  public void dots(DType type, long x, long[] w, int n, long out) {
     int whole = SPECIES.loopBound(n);
     if (whole == n) {
-      eightRows(x, w, n, out);
+      dotsOfWhole(type, x, w, n, out);
       return;
     }
-    long bytes = (long) whole * Float.BYTES;
-    rest.dotsOfRow(x + bytes, after(w, bytes), n - whole, out);
+    // The ends are written where the rest goes, so they come first and are added afterwards.
+    long end = x + (long) whole * Float.BYTES;
+    rest.dots(type, end, after(w, (long) whole * type.bytes()), n - whole, out);
     float[] ends = floats(out, w.length);
-    eightRows(x, w, whole, out);
+    dotsOfWhole(type, x, w, whole, out);
     addEnds(ends, out);
   }
 
-  @Override
-  public void dotsOfRowBf16(long x, long[] w, int n, long out) {
-    int whole = SPECIES.loopBound(n);
-    if (whole == n) {
+  private static void dotsOfWhole(DType type, long x, long[] w, int n, long out) {
+    if (type == DType.BF16) {
       sixRowsBf16(x, w, n, out);
-      return;
+    } else {
+      eightRows(x, w, n, out);
     }
-    long bytes = (long) whole * Float.BYTES;
-    rest.dotsOfRowBf16(x + bytes, after(w, bytes / 2), n - whole, out);
-    float[] ends = floats(out, w.length);
-    sixRowsBf16(x, w, whole, out);
-    addEnds(ends, out);
   }
 
   private static long[] after(long[] rows, long bytes) {
@@ -300,6 +209,10 @@ final class VectorWeights implements WeightLanes {
     if (whole < n) {
       rest.axpys(c, after(w, bytes), y + bytes, n - whole);
     }
+  }
+
+  private static Four after(Four rows, long bytes) {
+    return new Four(rows.a() + bytes, rows.b() + bytes, rows.c() + bytes, rows.d() + bytes);
   }
 
   private static void addWeighted(long c, Four w, long y, long bytes) {
