@@ -9,6 +9,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
+import java.util.function.IntPredicate;
 import org.junit.jupiter.api.Test;
 
 class WorkersTest {
@@ -27,37 +28,33 @@ class WorkersTest {
 
   @Test
   void eachThreadTakesItsOwnShareFirst() {
-    try (Workers workers = new Workers(2)) {
-      Thread caller = Thread.currentThread();
-      // Each task waits for one of the other thread, so that neither runs out and takes others'.
-      CyclicBarrier both = new CyclicBarrier(2);
-      boolean[] byCaller = new boolean[8];
-      workers.run(
-          8,
-          (i, scratch) -> {
-            byCaller[i] = Thread.currentThread() == caller;
-            await(both);
-          });
-      assertThat(byCaller).containsExactly(true, true, true, true, false, false, false, false);
-    }
+    // Each task waits for one of the other thread, so that neither runs out and takes others'.
+    assertThat(tasksOfCaller(8, task -> true))
+        .containsExactly(true, true, true, true, false, false, false, false);
   }
 
   @Test
   void aThreadThatIsDoneTakesTasksOfTheOthers() {
+    // The worker's own tasks, 2 and 3, end together: one of them must be the caller's.
+    boolean[] byCaller = tasksOfCaller(4, task -> task >= 2);
+    assertThat(byCaller[2]).isNotEqualTo(byCaller[3]);
+  }
+
+  /** Which tasks the caller ran, of two threads; some tasks end only together with another. */
+  private static boolean[] tasksOfCaller(int tasks, IntPredicate endsWithAnother) {
     try (Workers workers = new Workers(2)) {
       Thread caller = Thread.currentThread();
-      // The worker's own tasks, 2 and 3, end together: one of them must be the caller's.
-      CyclicBarrier met = new CyclicBarrier(2);
-      boolean[] byCaller = new boolean[4];
+      CyclicBarrier both = new CyclicBarrier(2);
+      boolean[] byCaller = new boolean[tasks];
       workers.run(
-          4,
+          tasks,
           (i, scratch) -> {
             byCaller[i] = Thread.currentThread() == caller;
-            if (i >= 2) {
-              await(met);
+            if (endsWithAnother.test(i)) {
+              await(both);
             }
           });
-      assertThat(byCaller[2]).isNotEqualTo(byCaller[3]);
+      return byCaller;
     }
   }
 
