@@ -112,6 +112,7 @@ class ConfigJsonTest {
         "gpt2|{'n_layer': 2000000000}|n_layer is 2000000000, expected at most 10000",
         "gpt2|{'n_layer': null}|the key n_layer is missing",
         "gpt2|{'n_embd': 99999999999}|n_embd is 99999999999, expected a whole number",
+        "gpt_neox|{'hidden_size': 2000000000}|the sizes make a model of about",
         "gpt2|{'n_head': 4}|n_head is 4, expected a divisor of n_embd, which is 6",
         "gpt2|{'activation_function': 'mish'}|activation_function is \"mish\", expected one of"
             + " gelu",

@@ -34,6 +34,7 @@ public record ModelConfig(
     Mlp mlp,
     Head head,
     Set<GateVariant> gating) {
+  private static final double MOST_PARAMETERS = 1e15;
 
   /**
    * The main sizes.
@@ -284,6 +285,7 @@ public record ModelConfig(
                 .formatted(rotated, attention.headDim()));
       }
     }
+    requireCountable(sizes, attention, mlp);
   }
 
   /**
@@ -452,6 +454,27 @@ public record ModelConfig(
     out.add(new ParameterSpec(name + ".weight", Shape.of(to, from)));
     if (bias == Bias.PRESENT) {
       out.add(new ParameterSpec(name + ".bias", Shape.of(to)));
+    }
+  }
+
+  /** So that no count of elements or bytes below overflows a long. */
+  private static void requireCountable(Sizes sizes, Attention attention, Mlp mlp) {
+    double rows = 2.0 * sizes.vocabulary() + sizes.context();
+    double rowsOfBlock = 8.0 * attention.heads() * attention.headDim() + 3.0 * mlp.width();
+    double most = (rows + sizes.layers() * rowsOfBlock) * sizes.width();
+    if (most > MOST_PARAMETERS) {
+      throw new ModelException(
+          "the sizes make a model of about %.1e parameters, expected at most %.1e; check vocabulary %d, context %d, layers %d, width %d, heads %d of %d elements and MLP width %d"
+              .formatted(
+                  most,
+                  MOST_PARAMETERS,
+                  sizes.vocabulary(),
+                  sizes.context(),
+                  sizes.layers(),
+                  sizes.width(),
+                  attention.heads(),
+                  attention.headDim(),
+                  mlp.width()));
     }
   }
 
