@@ -294,6 +294,11 @@ public sealed interface Op extends Rule
 
     @Override
     public void vjp(Backward back) {
+      giveLeft(back);
+      giveRight(back);
+    }
+
+    private void giveLeft(Backward back) {
       Kernels kernels = back.scope().kernels();
       Tensor g = back.gradient();
       if (back.needs(0)) {
@@ -308,6 +313,11 @@ public sealed interface Op extends Rule
               }
             });
       }
+    }
+
+    private void giveRight(Backward back) {
+      Kernels kernels = back.scope().kernels();
+      Tensor g = back.gradient();
       if (back.needs(1)) {
         // One matrix may have served all rows: the batch axes then join the contracted one.
         boolean shared = back.shape(1).rank() == 2;
@@ -364,8 +374,22 @@ public sealed interface Op extends Rule
 
     @Override
     public void vjp(Backward back) {
-      new MatMul(Transpose.NO, orientation).vjp(back);
-      if (back.inputs() > 2 && back.needs(2)) {
+      MatMul product = new MatMul(Transpose.NO, orientation);
+      boolean biased = back.inputs() > 2 && back.needs(2);
+      product.giveLeft(back);
+      if (biased && back.needs(1) && orientation == Transpose.YES) {
+        Tensor dbias = back.like(2);
+        back.accumulate(
+            1,
+            (dweight, beta) ->
+                back.scope()
+                    .kernels()
+                    .affineBackward(back.gradient(), back.input(0), beta, dweight, dbias));
+        back.give(2, dbias);
+        return;
+      }
+      product.giveRight(back);
+      if (biased) {
         Tensor dbias = back.like(2);
         back.scope().kernels().sumTo(back.gradient(), dbias);
         back.give(2, dbias);

@@ -71,6 +71,12 @@ final class TimedKernels {
         };
         return "affine " + product(matmul);
       }
+      if (method.equals("affineBackward")) {
+        Tensor g = (Tensor) arguments[0];
+        Tensor x = (Tensor) arguments[1];
+        return "affineBackward TN %d x %d x %d"
+            .formatted(g.shape().dim(-1), x.shape().dim(-1), g.shape().rows());
+      }
     }
     return method;
   }

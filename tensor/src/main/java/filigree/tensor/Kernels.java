@@ -164,6 +164,18 @@ public interface Kernels extends AutoCloseable {
   void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out);
 
   /**
+   * Computes the gradients of a linear map's weight and bias, {@code weight = G^T X + beta weight}
+   * and {@code bias =} the sum of G's rows, which both read all of G.
+   *
+   * @param gradient G, [..., out]
+   * @param x the map's input X, [..., in], of as many rows
+   * @param beta the factor of what weight holds; 0 never reads it
+   * @param weight written; [out, in]
+   * @param bias written; [out]
+   */
+  void affineBackward(Tensor gradient, Tensor x, double beta, Tensor weight, Tensor bias);
+
+  /**
    * Permutes axes: {@code out[i_axes[0], i_axes[1], ...] = x[i_0, i_1, ...]}, as NumPy's transpose.
    *
    * @param x read; any type

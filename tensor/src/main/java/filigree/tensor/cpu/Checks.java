@@ -97,6 +97,20 @@ final class Checks {
     shape("affine", "out", out, Shape.of(dims));
   }
 
+  /** Holds the operands of a linear map's gradients to each other. */
+  static void affineBackward(Tensor gradient, Tensor x, Tensor weight, Tensor bias) {
+    String kernel = "affineBackward";
+    floats(kernel, gradient, x, weight, bias);
+    rank(kernel, "gradient", gradient, 1);
+    long[] dims = gradient.shape().dims();
+    rank(kernel, "x", x, 1);
+    dims[dims.length - 1] = x.shape().dim(-1);
+    shape(kernel, "x", x, Shape.of(dims));
+    long out = gradient.shape().dim(-1);
+    shape(kernel, "weight", weight, Shape.of(out, x.shape().dim(-1)));
+    perColumn(kernel, "bias", bias, out);
+  }
+
   /** Returns the length of the last axis, as loops over rows count it. */
   static int columns(String kernel, Tensor tensor) {
     rank(kernel, "x", tensor, 1);

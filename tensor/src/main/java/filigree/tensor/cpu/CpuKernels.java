@@ -8,6 +8,7 @@ import filigree.tensor.Elementwise;
 import filigree.tensor.Gate;
 import filigree.tensor.Kernels;
 import filigree.tensor.Rotation;
+import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
@@ -168,6 +169,16 @@ public final class CpuKernels implements Kernels {
   @Override
   public void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
     gemm.affine(a, b, tb, bias, out);
+  }
+
+  @Override
+  public void affineBackward(Tensor gradient, Tensor x, double beta, Tensor weight, Tensor bias) {
+    if (!gemm.affineBackward(gradient, x, beta, weight, bias)) {
+      Tensor g = gradient.reshape(Shape.of(gradient.shape().rows(), gradient.shape().dim(-1)));
+      Tensor rows = x.reshape(Shape.of(x.shape().rows(), x.shape().dim(-1)));
+      gemm.matmul(1, g, Transpose.YES, rows, Transpose.NO, beta, weight);
+      reduce.sumTo(gradient, bias);
+    }
   }
 
   @Override

@@ -90,7 +90,7 @@ final class Gemm implements AutoCloseable {
     long strideB = shared ? 0 : (long) k * n * Float.BYTES;
     if (batch > 1) {
       Checks.floats("matmul", b);
-      run(product, a.address(), b.address(), 0, out.address(), batch, strideB);
+      run(product, a.address(), b.address(), Edges.NONE, out.address(), batch, strideB);
     } else {
       one(product, b.dtype(), a.address(), b.address(), 0, out.address());
     }
@@ -109,6 +109,26 @@ final class Gemm implements AutoCloseable {
     one(product, b.dtype(), a.address(), b.address(), bias.address(), out.address());
   }
 
+  /**
+   * Computes both gradients where the product that packs the one's left matrix can sum its rows for
+   * the other.
+   *
+   * @return whether it did; the operands have been checked in any case
+   */
+  boolean affineBackward(Tensor gradient, Tensor x, double beta, Tensor weight, Tensor bias) {
+    Checks.affineBackward(gradient, x, weight, bias);
+    int m = weight.shape().length(0);
+    int n = weight.shape().length(1);
+    int k = Math.toIntExact(gradient.shape().rows());
+    Product product = new Product(true, false, m, n, k, 1, (float) beta, m, n, n);
+    if (packed.isEmpty() || k == 0 || !PackedProduct.sumsRows(product)) {
+      return false;
+    }
+    Edges edges = new Edges(0, bias.address());
+    run(product, gradient.address(), x.address(), edges, weight.address(), 1, 0);
+    return true;
+  }
+
   /** Chooses by form and type alone. */
   private void one(Product p, DType weights, long a, long b, long bias, long c) {
     if (p.m() <= FewRows.MOST_ROWS && FewRows.reads(weights) && (!p.ta() || p.m() == 1)) {
@@ -117,7 +137,7 @@ final class Gemm implements AutoCloseable {
       }
       fewRows.run(bias == 0 ? p : p.adding(), weights, a, b, c);
     } else if (weights == DType.F32) {
-      run(p, a, b, bias, c, 1, 0);
+      run(p, a, b, Edges.bias(bias), c, 1, 0);
     } else if (weights == DType.BF16 && packed.isPresent() && canTurn(p)) {
       turned(p, weights, a, b, bias, c);
     } else {
@@ -241,7 +261,7 @@ final class Gemm implements AutoCloseable {
             long fromA = a + (p.ta() ? (long) q * p.lda() : q) * Float.BYTES;
             long fromBias = bias == 0 || q > 0 ? 0 : bias + (long) from * Float.BYTES;
             boolean panels = packed.isPresent() && PackedProduct.suits(block);
-            compute(block, panels, fromA, wide, fromBias, c + p.at(0, from), scratch);
+            compute(block, panels, fromA, wide, Edges.bias(fromBias), c + p.at(0, from), scratch);
           }
         });
   }
@@ -276,19 +296,15 @@ final class Gemm implements AutoCloseable {
     return true;
   }
 
-  /**
-   * Runs products one after another or side by side.
-   *
-   * @param bias address of a number for each column of C, where beta is 0; 0 for none
-   */
-  private void run(Product p, long a, long b, long bias, long c, long batch, long strideB) {
+  /** Runs products one after another or side by side; in a batch they share their bias. */
+  private void run(Product p, long a, long b, Edges edges, long c, long batch, long strideB) {
     OpenBlas.singleThreaded();
     long strideA = (long) p.m() * p.k() * Float.BYTES;
     long strideC = (long) p.m() * p.n() * Float.BYTES;
     int threads = workers.count();
     if (p.k() == 0) {
       // An empty sum. BLAS libraries differ in whether they still apply beta.
-      workers.ranges(batch, 1, (from, to) -> emptySums(p, bias, c, from, to));
+      workers.ranges(batch, 1, (from, to) -> emptySums(p, edges.bias(), c, from, to));
     } else if (batch >= threads && threads > 1 && batch * p.flops() > SERIAL_FLOPS) {
       int tasks = (int) Math.min(batch, 4L * threads);
       Range rows = new Range(0, p.m());
@@ -301,7 +317,7 @@ final class Gemm implements AutoCloseable {
                   p,
                   a + i * strideA,
                   b + i * strideB,
-                  bias,
+                  edges,
                   c + i * strideC,
                   rows,
                   columns,
@@ -310,7 +326,7 @@ final class Gemm implements AutoCloseable {
           });
     } else {
       for (long i = 0; i < batch; i++) {
-        split(p, a + i * strideA, b + i * strideB, bias, c + i * strideC);
+        split(p, a + i * strideA, b + i * strideB, edges, c + i * strideC);
       }
     }
   }
@@ -328,7 +344,7 @@ final class Gemm implements AutoCloseable {
     }
   }
 
-  private void split(Product p, long a, long b, long bias, long c) {
+  private void split(Product p, long a, long b, Edges edges, long c) {
     boolean small =
         (p.m() == 1 || p.n() == 1)
             ? Math.max((long) p.n() * p.k(), (long) p.m() * p.k()) * Float.BYTES
@@ -338,7 +354,7 @@ final class Gemm implements AutoCloseable {
       workers.run(
           1,
           (task, scratch) ->
-              part(p, a, b, bias, c, new Range(0, p.m()), new Range(0, p.n()), scratch));
+              part(p, a, b, edges, c, new Range(0, p.m()), new Range(0, p.n()), scratch));
       return;
     }
     int down = partsDown(p);
@@ -348,7 +364,7 @@ final class Gemm implements AutoCloseable {
         (task, scratch) -> {
           Range rows = cut(p.m(), task / across, down);
           Range columns = cut(p.n(), task % across, across);
-          part(p, a, b, bias, c, rows, columns, scratch);
+          part(p, a, b, edges, c, rows, columns, scratch);
         });
   }
 
@@ -391,7 +407,7 @@ final class Gemm implements AutoCloseable {
       Product whole,
       long a,
       long b,
-      long bias,
+      Edges edges,
       long c,
       Range rows,
       Range columns,
@@ -403,14 +419,14 @@ final class Gemm implements AutoCloseable {
     long fromA = a + whole.atRow(rows.from);
     long fromB = b + whole.atColumn(columns.from);
     long to = c + whole.at(rows.from, columns.from);
-    long fromBias = bias == 0 ? 0 : bias + (long) columns.from * Float.BYTES;
+    Edges own = edges.at(rows.from, columns.from);
     boolean panels = packed.isPresent() && PackedProduct.suits(whole);
     if (panels || (whole.m() > 1 && whole.n() > 1)) {
-      compute(p, panels, fromA, fromB, fromBias, to, scratch);
+      compute(p, panels, fromA, fromB, own, to, scratch);
       return;
     }
-    if (bias != 0) {
-      emptySums(p, fromBias, to, 0, 1);
+    if (own.bias() != 0) {
+      emptySums(p, own.bias(), to, 0, 1);
       p = p.adding();
     }
     if (whole.m() == 1) {
@@ -426,12 +442,12 @@ final class Gemm implements AutoCloseable {
 
   /** Computes a product in the calling thread, by panels or by OpenBLAS. */
   private void compute(
-      Product p, boolean panels, long a, long b, long bias, long c, Scratch scratch) {
+      Product p, boolean panels, long a, long b, Edges edges, long c, Scratch scratch) {
     if (panels) {
-      packed.orElseThrow().run(p, a, b, bias, c, scratch);
-    } else if (bias != 0) {
+      packed.orElseThrow().run(p, a, b, edges, c, scratch);
+    } else if (edges.bias() != 0) {
       // OpenBLAS would clear C before it adds, so that this costs nothing.
-      emptySums(p, bias, c, 0, 1);
+      emptySums(p, edges.bias(), c, 0, 1);
       OpenBlas.sgemm(p.adding(), a, b, c);
     } else {
       OpenBlas.sgemm(p, a, b, c);

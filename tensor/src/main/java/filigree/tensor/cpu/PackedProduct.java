@@ -46,13 +46,14 @@ final class PackedProduct {
         && p.n() >= FEWEST;
   }
 
-  /**
-   * Computes a product in the calling thread.
-   *
-   * @param bias address of a number for each column, added where beta is 0; 0 for none
-   */
-  void run(Product p, long a, long b, long bias, long c, Scratch scratch) {
-    new Run(p, DType.F32, a, new Right.Rows(b), bias, c, scratch).run();
+  /** Tells whether a product of this class can sum the rows of op(A), {@link Edges#rowSums}. */
+  static boolean sumsRows(Product p) {
+    return suits(p) && p.ta();
+  }
+
+  /** Computes a product in the calling thread. */
+  void run(Product p, long a, long b, Edges edges, long c, Scratch scratch) {
+    new Run(p, DType.F32, a, new Right.Rows(b), edges, c, scratch).run();
   }
 
   /**
@@ -61,7 +62,7 @@ final class PackedProduct {
    * @param panels address of B in panels: for every {@link #panelColumns} columns [k, columns]
    */
   void runPanels(Product p, DType type, long a, long panels, long c, Scratch scratch) {
-    new Run(p, type, a, new Right.Panels(panels), 0, c, scratch).run();
+    new Run(p, type, a, new Right.Panels(panels), Edges.NONE, c, scratch).run();
   }
 
   /** Returns the columns of a panel of B. */
@@ -87,7 +88,8 @@ final class PackedProduct {
     private final Product p;
     private final long a;
     private final Right b;
-    private final long bias;
+    private final Edges edges;
+    private final double[] rowSums;
     private final long c;
     private final DType type;
     private final Left layout;
@@ -99,12 +101,13 @@ final class PackedProduct {
     private final long tile;
     private final long tileRow = (long) lanes.columns() * Float.BYTES;
 
-    Run(Product p, DType type, long a, Right b, long bias, long c, Scratch scratch) {
+    Run(Product p, DType type, long a, Right b, Edges edges, long c, Scratch scratch) {
       this.p = p;
       this.type = type;
       this.a = a;
       this.b = b;
-      this.bias = bias;
+      this.edges = edges;
+      this.rowSums = new double[edges.rowSums() == 0 ? 0 : roundUp(p.m(), lanes.rows())];
       this.c = c;
       this.layout = p.ta() ? Left.COLUMNS : Left.ROWS;
       boolean narrow = type != DType.F32 && p.ta();
@@ -138,6 +141,9 @@ final class PackedProduct {
           blocks(j, columns, q, depth);
         }
       }
+      for (int i = 0; i < p.m() && edges.rowSums() != 0; i++) {
+        Native.putFloat(edges.rowSums() + (long) i * Float.BYTES, (float) rowSums[i]);
+      }
     }
 
     /** The right panel of some columns, from the depth q on. */
@@ -156,6 +162,9 @@ final class PackedProduct {
       for (int i = 0; i < p.m(); i += block) {
         int rows = Math.min(block, p.m() - i);
         lanes.packLeft(layout, type, fromA + i * row, p.lda(), rows, depth, left);
+        if (rowSums.length > 0 && j == 0) {
+          sumRows(i, rows, depth);
+        }
         for (int column = 0; column < columns; column += lanes.columns()) {
           int width = Math.min(lanes.columns(), columns - column);
           begin(j + column, fresh ? width : 0);
@@ -164,11 +173,19 @@ final class PackedProduct {
       }
     }
 
+    /** While the packed rows are in the cache. */
+    private void sumRows(int i, int rows, int depth) {
+      int stride = lanes.leftStride(depth);
+      for (int row = 0, at = 0; row < rows; row += lanes.rows(), at += stride) {
+        lanes.addRowSums(left, at, depth, rowSums, i + row);
+      }
+    }
+
     /** Puts what the sums of some columns begin with into one row: the bias, or zeros. */
     private void begin(int j, int biased) {
       for (int column = 0; column < lanes.columns(); column++) {
-        boolean has = bias != 0 && column < biased;
-        float value = has ? Native.getFloat(bias + (long) (j + column) * Float.BYTES) : 0;
+        boolean has = edges.bias() != 0 && column < biased;
+        float value = has ? Native.getFloat(edges.bias() + (long) (j + column) * Float.BYTES) : 0;
         Native.putFloat(start + (long) column * Float.BYTES, value);
       }
     }

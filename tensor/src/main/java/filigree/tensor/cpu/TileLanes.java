@@ -68,6 +68,14 @@ public interface TileLanes {
   void multiply(Left layout, float[] left, int at, long right, int depth, Sums sums);
 
   /**
+   * Sums the rows of a left panel of {@link Left#COLUMNS}: {@code sums[to + i] += sum of row i}.
+   *
+   * @param at where in left the panel begins
+   * @param sums changed; {@link #rows} from {@code to} on
+   */
+  void addRowSums(float[] left, int at, int depth, double[] sums, int to);
+
+  /**
    * Adds a tile to a part of C.
    *
    * @param tile address; rows of {@link #columns} floats

@@ -239,6 +239,29 @@ record Elements(Scratch scratch) {
     }
   }
 
+  void affineBackward(Tensor gradient, Tensor x, double beta, Tensor weight, Tensor bias) {
+    Entry entry =
+        Entry.of("affineBackward")
+            .floating("gradient", gradient)
+            .floating("x", x)
+            .floating("weight", weight)
+            .floating("bias", bias)
+            .rankAtLeast("gradient", gradient, 1)
+            .rankAtLeast("x", x, 1);
+    long out = gradient.shape().dim(-1);
+    long in = x.shape().dim(-1);
+    long[] expected = gradient.shape().dims();
+    expected[expected.length - 1] = in;
+    entry
+        .shape("x", x, Shape.of(expected))
+        .shape("weight", weight, Shape.of(out, in))
+        .shape("bias", bias, Shape.of(out));
+    Tensor g = gradient.reshape(Shape.of(gradient.shape().rows(), out));
+    Tensor rows = x.reshape(Shape.of(x.shape().rows(), in));
+    matmul(1, g, Transpose.YES, rows, Transpose.NO, beta, weight);
+    sumTo(g, bias);
+  }
+
   void affine(Tensor a, Tensor b, Transpose tb, Tensor bias, Tensor out) {
     long k = a.shape().rank() == 0 ? 0 : a.shape().dim(-1);
     long n = bias.size();

@@ -133,6 +133,11 @@ public final class Nd4jKernels implements Kernels {
   }
 
   @Override
+  public void affineBackward(Tensor gradient, Tensor x, double beta, Tensor weight, Tensor bias) {
+    elements.affineBackward(gradient, x, beta, weight, bias);
+  }
+
+  @Override
   public void permute(Tensor x, int[] axes, Tensor out) {
     layout.permute(x, axes, out);
   }

@@ -116,6 +116,48 @@ class GemmTest {
     }
   }
 
+  /** Sizes cut among threads in both directions, and beyond one block. */
+  @Test
+  void gradientsOfALinearMapAreAProductAndSumsWhateverTheNumberOfThreads() {
+    int[][] sizes = {{211, 173, 1300}, {40, 1400, 70}, {1400, 40, 70}, {7, 5, 9}, {12, 32, 1}};
+    try (Kernels three = new CpuKernels(3)) {
+      everyProvider(
+          kernels -> {
+            for (int[] size : sizes) {
+              linearGradients(kernels, three, size[0], size[1], size[2]);
+            }
+          });
+    }
+  }
+
+  private static void linearGradients(Kernels kernels, Kernels three, int m, int n, int rows) {
+    try (Fixture f = new Fixture()) {
+      Tensor gradient = f.normal(rows, m);
+      Tensor x = f.normal(rows, n);
+      double[] sums = new double[m];
+      for (int at = 0; at < rows * m; at++) {
+        sums[at % m] += gradient.get(at);
+      }
+      Tensor bias = f.empty(m);
+      Tensor weight = f.normal(m, n);
+      Tensor product = f.empty(m, n);
+      kernels.cast(weight, product);
+      for (double beta : new double[] {1, 0}) {
+        String what = "%d %d %d %s".formatted(m, n, rows, beta);
+        kernels.affineBackward(gradient, x, beta, weight, bias);
+        kernels.matmul(1, gradient, Transpose.YES, x, Transpose.NO, beta, product);
+        assertThat(weight.toDoubles()).as(what).isEqualTo(product.toDoubles());
+        assertClose(what, bias, sums, 3e-5);
+      }
+      Tensor others = f.empty(m);
+      three.affineBackward(gradient, x, 0, weight, others);
+      try (Kernels one = new CpuKernels(1)) {
+        one.affineBackward(gradient, x, 0, weight, bias);
+      }
+      assertThat(others.toDoubles()).isEqualTo(bias.toDoubles());
+    }
+  }
+
   /** Sizes beyond one block in either direction, and with ends that are no whole vectors. */
   @Test
   void storedWeightsAreWidenedBlockByBlock() {

@@ -94,6 +94,13 @@ class Nd4jKernelsTest {
                     f.kernels.affine(
                         f.random(3, 4), f.random(5, 4), Transpose.YES, f.random(5), out)));
     calls.put(
+        "affineBackward",
+        f -> {
+          List<Tensor> out = List.of(f.random(5, 4), f.out(5));
+          f.kernels.affineBackward(f.random(3, 5), f.random(3, 4), 1, out.get(0), out.get(1));
+          return out;
+        });
+    calls.put(
         "permute",
         f -> one(f.out(4, 3), out -> f.kernels.permute(f.random(3, 4), new int[] {1, 0}, out)));
     calls.put(

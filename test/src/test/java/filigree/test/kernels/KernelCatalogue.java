@@ -47,6 +47,7 @@ final class KernelCatalogue {
     out.put("sumOfSquares", KernelCatalogue::sumOfSquares);
     out.put("matmul", KernelCatalogue::matmul);
     out.put("affine", KernelCatalogue::affine);
+    out.put("affineBackward", KernelCatalogue::affineBackward);
     out.put("permute", KernelCatalogue::permute);
     out.put("copyAlong", KernelCatalogue::copyAlong);
     out.put("softmax", KernelCatalogue::softmax);
@@ -321,6 +322,26 @@ final class KernelCatalogue {
         .writes("out", matrices(batch, Transpose.NO, m, n))
         .within(4 * ROUNDING, Math.max(1e-30, scale))
         .runs((kernels, t) -> kernels.affine(t.of("a"), t.of("b"), tb, t.of("bias"), t.of("out")));
+  }
+
+  private static KernelCall affineBackward(KernelDraw d) {
+    int m = d.rows();
+    int n = d.length();
+    int rows = d.lengthOrNone();
+    double beta = d.pick(List.of(0.0, 1.0));
+    Numbers gradient = d.spread(Shape.of(rows, m));
+    Numbers x = d.spread(Shape.of(rows, n));
+    Numbers old = d.spread(Shape.of(m, n));
+    double scale = rows * gradient.rootMeanSquare() * x.rootMeanSquare() + beta * old.largest();
+    KernelCall call = KernelCall.of("affineBackward").reads("gradient", gradient).reads("x", x);
+    return (beta == 0 ? call.writes("weight", Shape.of(m, n)) : call.changes("weight", old))
+        .within("weight", 4 * ROUNDING, Math.max(1e-30, scale))
+        .writes("bias", Shape.of(m))
+        .within("bias", 4 * ROUNDING, Math.max(1e-30, rows * gradient.rootMeanSquare()))
+        .runs(
+            (kernels, t) ->
+                kernels.affineBackward(
+                    t.of("gradient"), t.of("x"), beta, t.of("weight"), t.of("bias")));
   }
 
   private static Shape matrices(long[] batch, Transpose transpose, int rows, int columns) {

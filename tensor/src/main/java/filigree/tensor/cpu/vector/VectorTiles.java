@@ -6,6 +6,7 @@ import static filigree.tensor.cpu.vector.Vectors.SPECIES;
 import static filigree.tensor.cpu.vector.Vectors.ZERO;
 import static filigree.tensor.cpu.vector.Vectors.first;
 import static filigree.tensor.cpu.vector.Vectors.load;
+import static filigree.tensor.cpu.vector.Vectors.splat;
 import static filigree.tensor.cpu.vector.Vectors.store;
 
 import filigree.tensor.DType;
@@ -13,6 +14,7 @@ import filigree.tensor.cpu.Native;
 import filigree.tensor.cpu.TileLanes;
 import java.util.Arrays;
 import java.util.Optional;
+import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 
 /**
@@ -24,6 +26,9 @@ final class VectorTiles implements TileLanes {
   private static final int ROWS = Tile12x2.ROWS;
   private static final int COLUMNS = 2 * LANES;
   private static final int BLOCK = ROWS * LANES;
+
+  /** Numbers that are summed in float32 before they go to a sum in float64. */
+  private static final int SUMMED = 128;
 
   /** Rows of a transposed matrix of 16 bits that are read side by side. */
   private static final int STREAMS = 4;
@@ -206,6 +211,33 @@ final class VectorTiles implements TileLanes {
       case ROWS -> Tile12x2.rows(left, at, right, depth, sums);
       case COLUMNS -> Tile12x2.columns(left, at, right, depth, sums);
     }
+  }
+
+  @Override
+  public void addRowSums(float[] left, int at, int depth, double[] sums, int to) {
+    float[] block = new float[LANES];
+    for (int first = 0; first < depth; first += SUMMED) {
+      sumBlock(left, at + first * ROWS, Math.min(depth - first, SUMMED), block);
+      for (int i = 0; i < ROWS; i++) {
+        sums[to + i] += block[i];
+      }
+    }
+  }
+
+  private static void sumBlock(float[] left, int at, int count, float[] block) {
+    // Not the constant: the compiler would make an object of every sum.
+    FloatVector even = splat(0);
+    FloatVector odd = splat(0);
+    int p = 0;
+    // A whole vector is more than a panel has rows; the rest is not looked at.
+    for (; p + 1 < count; p += 2, at += 2 * ROWS) {
+      even = even.add(FloatVector.fromArray(SPECIES, left, at));
+      odd = odd.add(FloatVector.fromArray(SPECIES, left, at + ROWS));
+    }
+    if (p < count) {
+      even = even.add(FloatVector.fromArray(SPECIES, left, at));
+    }
+    even.add(odd).intoArray(block, 0);
   }
 
   @Override
