@@ -375,25 +375,22 @@ public sealed interface Op extends Rule
     @Override
     public void vjp(Backward back) {
       MatMul product = new MatMul(Transpose.NO, orientation);
-      boolean biased = back.inputs() > 2 && back.needs(2);
       product.giveLeft(back);
-      if (biased && back.needs(1) && orientation == Transpose.YES) {
-        Tensor dbias = back.like(2);
-        back.accumulate(
-            1,
-            (dweight, beta) ->
-                back.scope()
-                    .kernels()
-                    .affineBackward(back.gradient(), back.input(0), beta, dweight, dbias));
-        back.give(2, dbias);
+      if (back.inputs() < 3 || !back.needs(2)) {
+        product.giveRight(back);
         return;
       }
-      product.giveRight(back);
-      if (biased) {
-        Tensor dbias = back.like(2);
-        back.scope().kernels().sumTo(back.gradient(), dbias);
-        back.give(2, dbias);
+      Kernels kernels = back.scope().kernels();
+      Tensor g = back.gradient();
+      Tensor dbias = back.like(2);
+      if (back.needs(1) && orientation == Transpose.YES) {
+        Tensor x = back.input(0);
+        back.accumulate(1, (dweight, beta) -> kernels.affineBackward(g, x, beta, dweight, dbias));
+      } else {
+        product.giveRight(back);
+        kernels.sumTo(g, dbias);
       }
+      back.give(2, dbias);
     }
   }
 
