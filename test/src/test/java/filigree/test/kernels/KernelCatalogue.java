@@ -327,10 +327,13 @@ final class KernelCatalogue {
   private static KernelCall affineBackward(KernelDraw d) {
     int m = d.rows();
     int n = d.length();
-    int rows = d.lengthOrNone();
+    int time = d.lengthOrNone();
     double beta = d.pick(List.of(0.0, 1.0));
-    Numbers gradient = d.spread(Shape.of(rows, m));
-    Numbers x = d.spread(Shape.of(rows, n));
+    long[] batch = new long[d.between(0, 2)];
+    Arrays.setAll(batch, i -> d.few());
+    Numbers gradient = d.spread(matrices(batch, Transpose.NO, time, m));
+    Numbers x = d.spread(matrices(batch, Transpose.NO, time, n));
+    long rows = x.shape().rows();
     Numbers old = d.spread(Shape.of(m, n));
     double scale = rows * gradient.rootMeanSquare() * x.rootMeanSquare() + beta * old.largest();
     KernelCall call = KernelCall.of("affineBackward").reads("gradient", gradient).reads("x", x);
