@@ -91,10 +91,11 @@ public final class CpuKernels implements Kernels {
 
   @Override
   public String description() {
-    return "cpu: %d thread%s, OpenBLAS, %s %s, %s"
+    return "cpu: %d thread%s, %s, %s %s, %s"
         .formatted(
             workers.count(),
             workers.count() == 1 ? "" : "s",
+            gemm.description(),
             System.getProperty("os.name"),
             System.getProperty("os.arch"),
             lanes.description());

@@ -6,6 +6,7 @@ import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
+import filigree.tensor.cpu.x86.NativeTiles;
 import java.util.Optional;
 
 /**
@@ -43,8 +44,18 @@ final class Gemm implements AutoCloseable {
   Gemm(Workers workers, Lanes lanes) {
     this.workers = workers;
     this.lanes = lanes.elements();
-    this.packed = lanes.tiles().map(PackedProduct::new);
+    this.packed =
+        lanes
+            .panels()
+            .flatMap(
+                panels ->
+                    NativeTiles.ofThisProcess().map(tiles -> new PackedProduct(panels, tiles)));
     this.fewRows = new FewRows(workers, lanes);
+  }
+
+  /** Says by what products are computed. */
+  String description() {
+    return packed.isPresent() ? "products in AVX-512 code of its own, OpenBLAS" : "OpenBLAS";
   }
 
   void matmul(

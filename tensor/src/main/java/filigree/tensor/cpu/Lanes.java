@@ -13,7 +13,7 @@ import java.util.Optional;
  * @param rows loops that reduce or normalise a row
  * @param gates loops over rows of gate logits
  * @param weights loops over rows of weights
- * @param tiles loops of a matrix product, where they are faster than OpenBLAS
+ * @param panels loops that pack matrices for {@link PackedProduct}
  */
 public record Lanes(
     String description,
@@ -21,7 +21,7 @@ public record Lanes(
     RowLanes rows,
     GateLanes gates,
     WeightLanes weights,
-    Optional<TileLanes> tiles) {
+    Optional<PanelLanes> panels) {
 
   static Lanes of(LaneChoice choice) {
     return switch (choice) {

@@ -1,49 +1,58 @@
 package filigree.tensor.cpu;
 
 import filigree.tensor.DType;
-import filigree.tensor.cpu.TileLanes.Left;
-import filigree.tensor.cpu.TileLanes.Sums;
+import filigree.tensor.cpu.Lookahead.Region;
+import filigree.tensor.cpu.x86.NativeTiles;
+import filigree.tensor.cpu.x86.NativeTiles.Ahead;
+import filigree.tensor.cpu.x86.NativeTiles.Tile;
+import java.util.List;
+import java.util.Optional;
 
 /**
- * A matrix product by panels that fit the caches (Goto and van de Geijn 2008), for matrices B that
- * lie as they are used, [k, n]. There OpenBLAS 0.3.19 packs a few columns of B at a time, a cache
- * line from each of k rows, and loses a third of its rate where B is not in a cache already; whole
- * rows are read at the speed of the memory.
+ * A matrix product by panels that fit the caches (Goto and van de Geijn, Anatomy of
+ * High-Performance Matrix Multiplication, 2008): a block of rows of A stays in the second-level
+ * cache, panels of 32 columns of B pass through the first, and {@link NativeTiles} computes one
+ * tile of C after the other.
  *
- * <p>Rate against OpenBLAS's over matrices that are not in the caches, one core with AVX-512: 1.0
- * to 1.4 ({@code bench/run products}, docs/performance.md). For a transposed B OpenBLAS is as fast,
- * and packing would have to transpose.
+ * <p>B is packed a few panels at a time, just before they are used, and while a tile is computed
+ * the next panels' part of B is asked for: most products of a training step read matrices that are
+ * in no cache, and what they wait for memory is what they lose. Rows of A are read where they lie;
+ * only a transposed A is packed.
  *
  * <p>Every element of C is summed over k in the same order wherever it lies in a tile, so that
  * results do not depend on how a product is cut.
  */
 final class PackedProduct {
-  // Right panels stream from the second-level cache, a block of left panels (0.4 MiB) stays
-  // in it.
-  private static final int DEPTH = 1024;
-  private static final int BLOCK_FLOATS = 100 << 10;
-  private static final int COLUMNS = 1024;
+  /** Longer sums are cut into parts of equal length. */
+  private static final int DEPTH = 512;
 
-  // A transposed left matrix of 16 bits is read from the memory in runs of as many columns as a
-  // block has rows; below a kilobyte the runs are too short for the memory's prefetcher.
-  private static final int NARROW_DEPTH = 256;
+  // For a transposed A: its blocks have more rows then, which are read in runs as long; and of a B
+  // whose rows are a power of two apart, few may stay in the cache until they are packed.
+  private static final int TRANSPOSED_DEPTH = 256;
+
+  /** A block of A, 0.4 MiB. */
+  private static final int BLOCK_FLOATS = 100 << 10;
+
+  /** Panels of B that are packed at a time, a quarter of a MiB. */
+  private static final int CHUNK_FLOATS = 64 << 10;
+
+  /** Where A has several blocks, so much of B is kept packed for all of them. */
+  private static final int COLUMNS = 1024;
 
   /** Fewer rows or columns leave most of a tile empty. */
   static final int FEWEST = 8;
 
-  private final TileLanes lanes;
+  private final PanelLanes lanes;
+  private final NativeTiles tiles;
 
-  PackedProduct(TileLanes lanes) {
+  PackedProduct(PanelLanes lanes, NativeTiles tiles) {
     this.lanes = lanes;
+    this.tiles = tiles;
   }
 
   /** Tells whether this class is for a product, by its form alone. */
   static boolean suits(Product p) {
-    return !p.tb()
-        && p.alpha() == 1
-        && (p.beta() == 0 || p.beta() == 1)
-        && p.m() >= FEWEST
-        && p.n() >= FEWEST;
+    return p.alpha() == 1 && (p.beta() == 0 || p.beta() == 1) && p.m() >= FEWEST && p.n() >= FEWEST;
   }
 
   /** Tells whether a product of this class can sum the rows of op(A), {@link Edges#rowSums}. */
@@ -53,7 +62,7 @@ final class PackedProduct {
 
   /** Computes a product in the calling thread. */
   void run(Product p, long a, long b, Edges edges, long c, Scratch scratch) {
-    new Run(p, DType.F32, a, new Right.Rows(b), edges, c, scratch).run();
+    new Run(p, DType.F32, a, Right.MATRIX, b, edges, c, scratch).run();
   }
 
   /**
@@ -62,83 +71,88 @@ final class PackedProduct {
    * @param panels address of B in panels: for every {@link #panelColumns} columns [k, columns]
    */
   void runPanels(Product p, DType type, long a, long panels, long c, Scratch scratch) {
-    new Run(p, type, a, new Right.Panels(panels), Edges.NONE, c, scratch).run();
+    new Run(p, type, a, Right.PANELS, panels, Edges.NONE, c, scratch).run();
   }
 
   /** Returns the columns of a panel of B. */
   int panelColumns() {
-    return lanes.columns();
+    return NativeTiles.COLUMNS;
   }
 
   /** How B lies. */
-  private sealed interface Right {
-    /** By rows, as a matrix; panels are packed from it. */
-    record Rows(long address) implements Right {}
-
+  private enum Right {
+    /** As a matrix; panels are packed from it. */
+    MATRIX,
     /** In panels over the whole of k. */
-    record Panels(long address) implements Right {}
+    PANELS
   }
 
   private static int roundUp(int length, int multiple) {
-    return (length + multiple - 1) / multiple * multiple;
+    return divideUp(length, multiple) * multiple;
+  }
+
+  private static int divideUp(int length, int by) {
+    return (length + by - 1) / by;
   }
 
   /** One product. */
   private final class Run {
     private final Product p;
     private final long a;
-    private final Right b;
+    private final Right right;
+    private final long b;
     private final Edges edges;
     private final double[] rowSums;
     private final long c;
     private final DType type;
-    private final Left layout;
     private final int deepest;
     private final int block;
-    private final float[] left;
+    private final int chunk;
+    private final int columns;
+    private final long left;
     private final long packed;
     private final long start;
-    private final long tile;
-    private final long tileRow = (long) lanes.columns() * Float.BYTES;
+    private final Lookahead lookahead = new Lookahead();
 
-    Run(Product p, DType type, long a, Right b, Edges edges, long c, Scratch scratch) {
+    Run(Product p, DType type, long a, Right right, long b, Edges edges, long c, Scratch scratch) {
       this.p = p;
+      this.right = right;
       this.type = type;
       this.a = a;
       this.b = b;
       this.edges = edges;
-      this.rowSums = new double[edges.rowSums() == 0 ? 0 : roundUp(p.m(), lanes.rows())];
+      this.rowSums = new double[edges.rowSums() == 0 ? 0 : p.m()];
       this.c = c;
-      this.layout = p.ta() ? Left.COLUMNS : Left.ROWS;
-      boolean narrow = type != DType.F32 && p.ta();
-      this.deepest = Math.min(narrow ? NARROW_DEPTH : DEPTH, p.k());
-      int stride = lanes.leftStride(deepest);
-      this.block = Math.max(1, BLOCK_FLOATS / stride) * lanes.rows();
-      this.left =
-          scratch.left(roundUp(Math.min(block, p.m()), lanes.rows()) / lanes.rows() * stride);
-      long panels =
-          switch (b) {
-            case Right.Rows(long _) ->
-                (long) roundUp(Math.min(COLUMNS, p.n()), lanes.columns()) * deepest;
-            case Right.Panels(long _) -> 0;
-          };
-      int tileFloats = lanes.rows() * lanes.columns();
-      scratch.reserve(panels + lanes.columns() + tileFloats, 3);
-      this.packed = scratch.take(panels);
-      this.start = scratch.take(lanes.columns());
-      this.tile = scratch.take(tileFloats);
+      int parts = divideUp(p.k(), p.ta() ? TRANSPOSED_DEPTH : DEPTH);
+      this.deepest = Math.min(p.k(), roundUp(divideUp(p.k(), parts), NativeTiles.TRANSPOSED));
+      this.block = Math.max(1, BLOCK_FLOATS / deepest / NativeTiles.ROWS) * NativeTiles.ROWS;
+      int panels = Math.max(1, CHUNK_FLOATS / deepest / NativeTiles.COLUMNS);
+      this.chunk = panels * NativeTiles.COLUMNS;
+      this.columns = p.m() <= block ? p.n() : Math.min(COLUMNS, p.n());
+      long leftFloats = leftFloats(Math.min(block, p.m()));
+      int kept = Math.min(oneBlock() ? chunk : columns, p.n());
+      long rightFloats =
+          right == Right.PANELS ? 0 : (long) roundUp(kept, NativeTiles.COLUMNS) * deepest;
+      scratch.reserve(leftFloats + rightFloats + NativeTiles.COLUMNS, 3);
+      this.left = scratch.take(leftFloats);
+      this.packed = scratch.take(rightFloats);
+      this.start = scratch.take(NativeTiles.COLUMNS);
+    }
+
+    private long leftFloats(int rows) {
+      return p.ta()
+          ? (long) divideUp(rows, NativeTiles.ROWS) * lanes.leftStride(deepest)
+          : type == DType.F32 ? 0 : (long) rows * deepest;
+    }
+
+    private boolean oneBlock() {
+      return p.m() <= block;
     }
 
     void run() {
-      for (int j = 0; j < p.n(); j += COLUMNS) {
-        int columns = Math.min(COLUMNS, p.n() - j);
+      for (int j = 0; j < p.n(); j += columns) {
         for (int q = 0; q < p.k(); q += deepest) {
-          int depth = Math.min(deepest, p.k() - q);
-          if (b instanceof Right.Rows(long rows)) {
-            long from = rows + ((long) q * p.ldb() + j) * Float.BYTES;
-            lanes.packRight(from, p.ldb(), columns, depth, packed);
-          }
-          blocks(j, columns, q, depth);
+          blocks(new Part(j, q));
         }
       }
       for (int i = 0; i < p.m() && edges.rowSums() != 0; i++) {
@@ -146,75 +160,199 @@ final class PackedProduct {
       }
     }
 
-    /** The right panel of some columns, from the depth q on. */
-    private long panel(int j, int column, int q, int depth) {
-      return switch (b) {
-        case Right.Rows(long _) -> packed + (long) column * depth * Float.BYTES;
-        case Right.Panels(long panels) ->
-            panels + ((long) (j + column) * p.k() + (long) q * lanes.columns()) * Float.BYTES;
+    /** Some columns of C, [j, j + width), and some of their sums, [q, q + depth). */
+    private final class Part {
+      private final int j;
+      private final int q;
+      private final int width;
+      private final int depth;
+
+      Part(int j, int q) {
+        this.j = j;
+        this.q = q;
+        this.width = Math.min(columns, p.n() - j);
+        this.depth = Math.min(deepest, p.k() - q);
+      }
+
+      Optional<Part> next() {
+        return q + depth < p.k()
+            ? Optional.of(new Part(j, q + depth))
+            : j + width < p.n() ? Optional.of(new Part(j + width, 0)) : Optional.empty();
+      }
+    }
+
+    private void blocks(Part part) {
+      for (int i = 0; i < p.m(); i += block) {
+        int rows = Math.min(block, p.m() - i);
+        packLeft(part, i, rows);
+        if (rowSums.length > 0 && part.j == 0) {
+          sumRows(i, rows, part.depth);
+        }
+        boolean packing = i == 0 && right == Right.MATRIX;
+        if (!packing) {
+          lookahead.begin(afterBlock(part, i + rows), tilesOf(rows, part.width));
+        }
+        for (int column = 0; column < part.width; column += chunk) {
+          int width = Math.min(chunk, part.width - column);
+          if (packing) {
+            packRight(part, column, width);
+            boolean last = column + width == part.width;
+            lookahead.begin(
+                last ? afterBlock(part, rows) : List.of(right(part, column + width)),
+                tilesOf(rows, width));
+          }
+          for (int at = column; at < column + width; at += NativeTiles.COLUMNS) {
+            strip(part, i, rows, at, Math.min(NativeTiles.COLUMNS, column + width - at));
+          }
+        }
+      }
+    }
+
+    private static int tilesOf(int rows, int width) {
+      return divideUp(rows, NativeTiles.ROWS) * divideUp(width, NativeTiles.COLUMNS);
+    }
+
+    /** What is read first after the block that ends before row i. */
+    private List<Region> afterBlock(Part part, int i) {
+      if (i < p.m()) {
+        return List.of(left(part, i));
+      }
+      return part.next()
+          .map(
+              next ->
+                  right == Right.MATRIX
+                      ? List.of(left(next, 0), right(next, 0))
+                      : List.of(left(next, 0)))
+          .orElse(List.of());
+    }
+
+    /** The block of A from row i on. */
+    private Region left(Part part, int i) {
+      int rows = Math.min(block, p.m() - i);
+      return new Region(
+          leftAddress(part.q, i),
+          (long) p.lda() * type.bytes(),
+          p.ta() ? part.depth : rows,
+          (p.ta() ? rows : part.depth) * type.bytes());
+    }
+
+    /** The panels of B from a column on that are packed at once. */
+    private Region right(Part part, int column) {
+      int width = Math.min(chunk, part.width - column);
+      return new Region(
+          rightAddress(part, column),
+          (long) p.ldb() * Float.BYTES,
+          p.tb() ? width : part.depth,
+          (p.tb() ? part.depth : width) * Float.BYTES);
+    }
+
+    private long leftAddress(int q, int i) {
+      return a + (p.ta() ? (long) q * p.lda() + i : (long) i * p.lda() + q) * type.bytes();
+    }
+
+    private long rightAddress(Part part, int column) {
+      int j = part.j + column;
+      return b + (p.tb() ? (long) j * p.ldb() + part.q : (long) part.q * p.ldb() + j) * Float.BYTES;
+    }
+
+    /** The right panel of some columns, where it lies packed. */
+    private long panel(Part part, int column) {
+      return switch (right) {
+        case MATRIX ->
+            packed + (long) (oneBlock() ? column % chunk : column) * part.depth * Float.BYTES;
+        case PANELS ->
+            b
+                + ((long) (part.j + column) * p.k() + (long) part.q * NativeTiles.COLUMNS)
+                    * Float.BYTES;
       };
     }
 
-    private void blocks(int j, int columns, int q, int depth) {
-      long fromA = a + (p.ta() ? (long) q * p.lda() : q) * type.bytes();
-      long row = (p.ta() ? 1L : p.lda()) * type.bytes();
-      boolean fresh = q == 0 && p.beta() == 0;
-      for (int i = 0; i < p.m(); i += block) {
-        int rows = Math.min(block, p.m() - i);
-        lanes.packLeft(layout, type, fromA + i * row, p.lda(), rows, depth, left);
-        if (rowSums.length > 0 && j == 0) {
-          sumRows(i, rows, depth);
-        }
-        for (int column = 0; column < columns; column += lanes.columns()) {
-          int width = Math.min(lanes.columns(), columns - column);
-          begin(j + column, fresh ? width : 0);
-          strip(i, rows, j + column, width, panel(j, column, q, depth), depth, fresh);
-        }
+    private void packLeft(Part part, int i, int rows) {
+      long from = leftAddress(part.q, i);
+      if (p.ta()) {
+        lanes.packLeft(type, from, p.lda(), rows, part.depth, left);
+      } else if (type != DType.F32) {
+        lanes.widenRows(from, p.lda(), rows, part.depth, left);
       }
+    }
+
+    private void packRight(Part part, int column, int width) {
+      long from = rightAddress(part, column);
+      if (p.tb()) {
+        turn(from, width, part.depth, panel(part, column));
+      } else {
+        lanes.packRight(from, p.ldb(), width, part.depth, panel(part, column));
+      }
+    }
+
+    /** Packs rows of B as columns. What columns are missing in the last panel stays undefined. */
+    private void turn(long from, int width, int depth, long to) {
+      long stride = (long) p.ldb() * Float.BYTES;
+      for (int j = 0; j < width; j += NativeTiles.TRANSPOSED) {
+        int panel = j / NativeTiles.COLUMNS * NativeTiles.COLUMNS;
+        long at = to + ((long) panel * depth + j - panel) * Float.BYTES;
+        turnSome(from + j * stride, Math.min(NativeTiles.TRANSPOSED, width - j), depth, at);
+      }
+    }
+
+    private void turnSome(long rows, int count, int depth, long to) {
+      long stride = (long) p.ldb() * Float.BYTES;
+      long next = (long) NativeTiles.COLUMNS * Float.BYTES;
+      int whole = 0;
+      if (count == NativeTiles.TRANSPOSED && depth >= NativeTiles.TRANSPOSED) {
+        whole = depth / NativeTiles.TRANSPOSED * NativeTiles.TRANSPOSED;
+        tiles.transpose(rows, stride, whole, to, next);
+      }
+      long rest = rows + (long) whole * Float.BYTES;
+      Transposition.run(rest, stride, count, depth - whole, to + whole * next, next);
     }
 
     /** While the packed rows are in the cache. */
     private void sumRows(int i, int rows, int depth) {
-      int stride = lanes.leftStride(depth);
-      for (int row = 0, at = 0; row < rows; row += lanes.rows(), at += stride) {
-        lanes.addRowSums(left, at, depth, rowSums, i + row);
+      long stride = (long) lanes.leftStride(depth) * Float.BYTES;
+      for (int row = 0; row < rows; row += NativeTiles.ROWS) {
+        lanes.addRowSums(
+            left + row / NativeTiles.ROWS * stride,
+            Math.min(NativeTiles.ROWS, rows - row),
+            depth,
+            rowSums,
+            i + row);
       }
     }
 
     /** Puts what the sums of some columns begin with into one row: the bias, or zeros. */
-    private void begin(int j, int biased) {
-      for (int column = 0; column < lanes.columns(); column++) {
-        boolean has = edges.bias() != 0 && column < biased;
+    private void begin(int j, int width) {
+      for (int column = 0; column < NativeTiles.COLUMNS; column++) {
+        boolean has = edges.bias() != 0 && column < width;
         float value = has ? Native.getFloat(edges.bias() + (long) (j + column) * Float.BYTES) : 0;
         Native.putFloat(start + (long) column * Float.BYTES, value);
       }
     }
 
     /** The tiles of one right panel. */
-    private void strip(int i, int rows, int j, int width, long panel, int depth, boolean fresh) {
-      long next = (long) p.ldc() * Float.BYTES;
-      int stride = lanes.leftStride(depth);
-      for (int row = 0, at = 0; row < rows; row += lanes.rows(), at += stride) {
-        int height = Math.min(lanes.rows(), rows - row);
-        long to = c + p.at(i + row, j);
-        if (fresh && height == lanes.rows() && width == lanes.columns()) {
-          lanes.multiply(layout, left, at, panel, depth, new Sums(start, to, next));
-        } else {
-          // By a tile of our own: C holds earlier sums, or at its edge there is no room for a whole
-          // tile.
-          lanes.multiply(layout, left, at, panel, depth, new Sums(start, tile, tileRow));
-          if (fresh) {
-            copy(to, next, height, width);
-          } else {
-            lanes.add(tile, to, next, height, width);
-          }
-        }
+    private void strip(Part part, int i, int rows, int column, int width) {
+      boolean fresh = part.q == 0 && p.beta() == 0;
+      if (fresh) {
+        begin(part.j + column, width);
       }
-    }
-
-    private void copy(long to, long next, int rows, int width) {
-      for (int i = 0; i < rows; i++) {
-        Native.copy(tile + i * tileRow, to + i * next, (long) width * Float.BYTES);
+      int depth = part.depth;
+      long panel = panel(part, column);
+      long next = (long) p.ldc() * Float.BYTES;
+      long stride = (long) lanes.leftStride(depth) * Float.BYTES;
+      for (int row = 0; row < rows; row += NativeTiles.ROWS) {
+        int height = Math.min(NativeTiles.ROWS, rows - row);
+        long to = c + p.at(i + row, part.j + column);
+        Tile tile = new Tile(to, next, height, width, fresh ? start : 0);
+        Ahead ahead = lookahead.next();
+        if (p.ta()) {
+          tiles.multiplyPanel(left + row / NativeTiles.ROWS * stride, panel, depth, tile, ahead);
+        } else if (type == DType.F32) {
+          long apart = (long) p.lda() * Float.BYTES;
+          tiles.multiplyRows(leftAddress(part.q, i + row), apart, panel, depth, tile, ahead);
+        } else {
+          long apart = (long) depth * Float.BYTES;
+          tiles.multiplyRows(left + row * apart, apart, panel, depth, tile, ahead);
+        }
       }
     }
   }

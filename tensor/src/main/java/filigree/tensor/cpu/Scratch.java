@@ -15,7 +15,6 @@ final class Scratch implements AutoCloseable {
   private long base;
   private long capacity;
   private long used;
-  private float[] left = {};
   private Optional<Scratch> second = Optional.empty();
 
   /**
@@ -50,14 +49,6 @@ final class Scratch implements AutoCloseable {
     long address = base + used;
     used += bytes;
     return address;
-  }
-
-  /** Returns a Java array of at least that length, its contents undefined. */
-  float[] left(int floats) {
-    if (left.length < floats) {
-      left = new float[floats];
-    }
-    return left;
   }
 
   /** Returns a second one of this worker, for a task that calls what takes scratch itself. */

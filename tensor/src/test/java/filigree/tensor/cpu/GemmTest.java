@@ -102,16 +102,40 @@ class GemmTest {
         Kernels one = new CpuKernels(1);
         Kernels three = new CpuKernels(3)) {
       for (Transpose ta : Transpose.values()) {
-        Tensor a = f.normal(dims(0, 211, 1300, ta));
-        Tensor b = f.normal(1300, 173);
-        Tensor alone = f.empty(211, 173);
-        Tensor together = f.empty(211, 173);
-        one.matmul(1, a, ta, b, Transpose.NO, 0, alone);
-        three.matmul(1, a, ta, b, Transpose.NO, 0, together);
-        assertThat(together.toDoubles()).isEqualTo(alone.toDoubles());
-        one.matmul(1, a, ta, b, Transpose.NO, 1, alone);
-        three.matmul(1, a, ta, b, Transpose.NO, 1, together);
-        assertThat(together.toDoubles()).isEqualTo(alone.toDoubles());
+        for (Transpose tb : Transpose.values()) {
+          Tensor a = f.normal(dims(0, 211, 1300, ta));
+          Tensor b = f.normal(dims(0, 1300, 173, tb));
+          Tensor alone = f.empty(211, 173);
+          Tensor together = f.empty(211, 173);
+          for (int beta : new int[] {0, 1}) {
+            one.matmul(1, a, ta, b, tb, beta, alone);
+            three.matmul(1, a, ta, b, tb, beta, together);
+            assertThat(together.toDoubles()).isEqualTo(alone.toDoubles());
+          }
+        }
+      }
+    }
+  }
+
+  /** Several blocks of rows, more columns than are packed for all of them, and a cut sum. */
+  @Test
+  void productsOfManyBlocksAreThoseOfOpenBlas() {
+    int m = 450;
+    int n = 1100;
+    int k = 700;
+    try (Fixture f = new Fixture();
+        Kernels best = new CpuKernels(1);
+        Kernels openBlas = new CpuKernels(1, LaneChoice.SCALAR)) {
+      Tensor expected = f.empty(m, n);
+      Tensor found = f.empty(m, n);
+      for (Transpose ta : Transpose.values()) {
+        for (Transpose tb : Transpose.values()) {
+          Tensor a = f.normal(dims(0, m, k, ta));
+          Tensor b = f.normal(dims(0, k, n, tb));
+          openBlas.matmul(1, a, ta, b, tb, 0, expected);
+          best.matmul(1, a, ta, b, tb, 0, found);
+          assertClose("%s %s".formatted(ta, tb), found, expected.toDoubles(), 2e-4);
+        }
       }
     }
   }

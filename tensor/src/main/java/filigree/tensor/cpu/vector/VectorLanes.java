@@ -22,7 +22,7 @@ public final class VectorLanes {
         new VectorRows(rest.rows()),
         new VectorGates(),
         new VectorWeights(rest.weights()),
-        VectorTiles.available());
+        VectorPanels.available());
   }
 
   /** The width, and what a wider one would take. */

@@ -1,0 +1,411 @@
+package filigree.tensor.cpu.x86;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/**
+ * Writes the x86-64 instructions that {@link TileProgram} is made of as bytes (Intel 64 and IA-32
+ * Architectures Software Developer's Manual, volume 2; the prefix of 512-bit instructions: section
+ * 2.7). Operands are in Intel's order, the destination first.
+ */
+final class Assembler {
+  /** The general registers, by their numbers. */
+  enum Register {
+    RAX(0),
+    RCX(1),
+    RDX(2),
+    RBX(3),
+    RSP(4),
+    RBP(5),
+    RSI(6),
+    RDI(7),
+    R8(8),
+    R9(9),
+    R10(10),
+    R11(11),
+    R12(12),
+    R13(13),
+    R14(14),
+    R15(15);
+
+    private final int number;
+
+    Register(int number) {
+      this.number = number;
+    }
+  }
+
+  /**
+   * A register of 512 bits.
+   *
+   * @param number 0 to 31
+   */
+  record Zmm(int number) {}
+
+  /**
+   * A register that masks the floats of a {@link Zmm}.
+   *
+   * @param number 1 to 7; number 0 means no mask
+   */
+  record Mask(int number) {
+    static final Mask NONE = new Mask(0);
+  }
+
+  /**
+   * Where an operand in memory lies: {@code base + scale * index + displacement}.
+   *
+   * @param scale 0 for no index, 1, 2, 4 or 8
+   */
+  record Address(Register base, Register index, int scale, int displacement) {
+    static Address at(Register base, int displacement) {
+      return new Address(base, base, 0, displacement);
+    }
+
+    Address plus(int bytes) {
+      return new Address(base, index, scale, displacement + bytes);
+    }
+  }
+
+  /** A place in the program that jumps name. */
+  static final class Label {
+    private int position = -1;
+    private final List<Integer> jumps = new ArrayList<>();
+  }
+
+  /** Conditions of a jump, by their numbers. */
+  enum Condition {
+    ZERO(4),
+    NOT_ZERO(5),
+    LESS(0xc),
+    NOT_GREATER(0xe);
+
+    private final int number;
+
+    Condition(int number) {
+      this.number = number;
+    }
+  }
+
+  /** How much of memory a prefetch wants near: the second argument of its instruction. */
+  enum Near {
+    FIRST_LEVEL(1),
+    SECOND_LEVEL(2);
+
+    private final int hint;
+
+    Near(int hint) {
+      this.hint = hint;
+    }
+  }
+
+  /** An instruction of 512 bits: the map and the byte of its code, and two bits of its prefix. */
+  private record Opcode(int map, int prefix, int wide, int code) {}
+
+  private static final int NO_PREFIX = 0;
+  private static final int PREFIX_66 = 1;
+  private static final int MAP_0F = 1;
+  private static final int MAP_0F38 = 2;
+  private static final int MAP_0F3A = 3;
+  private static final int ZMM_BYTES = 64;
+
+  /** In the byte of operands: the last one is a register. */
+  private static final int REGISTER = 3;
+
+  private byte[] code = new byte[1 << 14];
+  private int size;
+
+  /** Returns the program. */
+  byte[] bytes() {
+    return Arrays.copyOf(code, size);
+  }
+
+  /** Returns the offset of the next instruction. */
+  int position() {
+    return size;
+  }
+
+  // --- 512 bits -------------------------------------------------------------------------------
+
+  void vmovups(Zmm to, Address from) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x10), to, 0, from, Mask.NONE, ZMM_BYTES);
+  }
+
+  /** Floats that the mask leaves out are not written. */
+  void vmovups(Address to, Mask mask, Zmm from) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x11), from, 0, to, mask, ZMM_BYTES);
+  }
+
+  void vmovaps(Zmm to, Zmm from) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x28), to, 0, from);
+  }
+
+  void vpxord(Zmm to, Zmm first, Zmm second) {
+    evex(new Opcode(MAP_0F, PREFIX_66, 0, 0xef), to, first.number, second);
+  }
+
+  void vbroadcastss(Zmm to, Address from) {
+    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x18), to, 0, from, Mask.NONE, Float.BYTES);
+  }
+
+  /** {@code sum += first * second}. */
+  void vfmadd231ps(Zmm sum, Zmm first, Zmm second) {
+    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second);
+  }
+
+  /** Floats that the mask leaves out are not read, and stay as they are. */
+  void vaddps(Zmm to, Mask mask, Zmm first, Address second) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second, mask, ZMM_BYTES);
+  }
+
+  void vunpcklps(Zmm to, Zmm first, Zmm second) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x14), to, first.number, second);
+  }
+
+  void vunpckhps(Zmm to, Zmm first, Zmm second) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x15), to, first.number, second);
+  }
+
+  void vunpcklpd(Zmm to, Zmm first, Zmm second) {
+    evex(new Opcode(MAP_0F, PREFIX_66, 1, 0x14), to, first.number, second);
+  }
+
+  void vunpckhpd(Zmm to, Zmm first, Zmm second) {
+    evex(new Opcode(MAP_0F, PREFIX_66, 1, 0x15), to, first.number, second);
+  }
+
+  void vshuff32x4(Zmm to, Zmm first, Zmm second, int choice) {
+    evex(new Opcode(MAP_0F3A, PREFIX_66, 0, 0x23), to, first.number, second);
+    put(choice);
+  }
+
+  /** The lower 16 bits of a general register; one of the first eight. */
+  void kmovw(Mask to, Register from) {
+    put(0xc5, 0xf8, 0x92, fields(REGISTER, to.number, from.number));
+  }
+
+  void vzeroupper() {
+    put(0xc5, 0xf8, 0x77);
+  }
+
+  // --- 64 bits --------------------------------------------------------------------------------
+
+  void mov(Register to, Register from) {
+    registers(0x89, from, to);
+  }
+
+  void mov(Register to, Address from) {
+    memory(0x8b, to.number, from);
+  }
+
+  void mov(Register to, int value) {
+    put(rex(1, 0, 0, to.number), 0xc7, fields(REGISTER, 0, to.number));
+    putInt(value);
+  }
+
+  void lea(Register to, Address address) {
+    memory(0x8d, to.number, address);
+  }
+
+  void add(Register to, Register from) {
+    registers(0x01, from, to);
+  }
+
+  void add(Register to, int value) {
+    immediate(0, to, value);
+  }
+
+  void and(Register to, int value) {
+    immediate(4, to, value);
+  }
+
+  void sub(Register to, Register from) {
+    registers(0x29, from, to);
+  }
+
+  void cmp(Register first, Register second) {
+    registers(0x39, second, first);
+  }
+
+  void test(Register first, Register second) {
+    registers(0x85, second, first);
+  }
+
+  /** A shift by a number of bits; empty places become zeros. */
+  void shr(Register to, int bits) {
+    put(rex(1, 0, 0, to.number), 0xc1, fields(REGISTER, 5, to.number), bits);
+  }
+
+  void dec(Register register) {
+    put(rex(1, 0, 0, register.number), 0xff, fields(REGISTER, 1, register.number));
+  }
+
+  /** Moves where the last comparison found less (signed). */
+  void cmovl(Register to, Register from) {
+    put(rex(1, to.number, 0, from.number), 0x0f, 0x4c);
+    put(fields(REGISTER, to.number, from.number));
+  }
+
+  void push(Register register) {
+    putRex(0, 0, register.number);
+    put(0x50 | (register.number & 7));
+  }
+
+  void pop(Register register) {
+    putRex(0, 0, register.number);
+    put(0x58 | (register.number & 7));
+  }
+
+  void ret() {
+    put(0xc3);
+  }
+
+  void prefetch(Near near, Address address) {
+    putRex(0, address.scale == 0 ? 0 : address.index.number, address.base.number);
+    put(0x0f, 0x18);
+    operand(near.hint, address, 1);
+  }
+
+  // --- jumps ----------------------------------------------------------------------------------
+
+  /** Puts a label here. */
+  void bind(Label label) {
+    label.position = size;
+    for (int jump : label.jumps) {
+      link(jump, label);
+    }
+  }
+
+  void jump(Condition condition, Label label) {
+    put(0x0f, 0x80 | condition.number);
+    label.jumps.add(size);
+    putInt(0);
+    if (label.position >= 0) {
+      link(size - Integer.BYTES, label);
+    }
+  }
+
+  /** Does nothing up to a multiple of so many bytes, where loops begin faster. */
+  void align(int bytes) {
+    while (size % bytes != 0) {
+      put(0x90);
+    }
+  }
+
+  // A jump is relative to the instruction after it.
+  private void link(int jump, Label label) {
+    int distance = label.position - (jump + Integer.BYTES);
+    for (int i = 0; i < Integer.BYTES; i++) {
+      code[jump + i] = (byte) (distance >> (8 * i));
+    }
+  }
+
+  // --- encoding -------------------------------------------------------------------------------
+
+  /** The last operand in a register. */
+  private void evex(Opcode opcode, Zmm first, int second, Zmm third) {
+    prefix(opcode, first.number, second, third.number >> 4, third.number >> 3, Mask.NONE);
+    put(fields(REGISTER, first.number, third.number));
+  }
+
+  /** The last operand in memory, of so many bytes, in which short displacements are counted. */
+  private void evex(Opcode opcode, Zmm first, int second, Address third, Mask mask, int bytes) {
+    int index = third.scale == 0 ? 0 : third.index.number;
+    prefix(opcode, first.number, second, index >> 3, third.base.number >> 3, mask);
+    operand(first.number, third, bytes);
+  }
+
+  // Bits of register numbers beyond the third lie inverted in the prefix.
+  private void prefix(Opcode opcode, int first, int second, int x, int b, Mask mask) {
+    put(
+        0x62,
+        inverted(first >> 3, 7)
+            | inverted(x, 6)
+            | inverted(b, 5)
+            | inverted(first >> 4, 4)
+            | opcode.map,
+        (opcode.wide << 7) | ((~second & 0xf) << 3) | (1 << 2) | opcode.prefix,
+        (0b10 << 5) | inverted(second >> 4, 3) | mask.number,
+        opcode.code);
+  }
+
+  /** Two bits and the lower three of two numbers: the byte of operands, and that of an index. */
+  private static int fields(int top, int middle, int bottom) {
+    return (top << 6) | ((middle & 7) << 3) | (bottom & 7);
+  }
+
+  private static int inverted(int bit, int place) {
+    return (~bit & 1) << place;
+  }
+
+  private static int rex(int wide, int first, int index, int base) {
+    return 0x40 | (wide << 3) | (first >> 3 << 2) | (index >> 3 << 1) | (base >> 3);
+  }
+
+  /** Where no bit of it is set, the prefix can be left out. */
+  private void putRex(int first, int index, int base) {
+    int rex = rex(0, first, index, base);
+    if (rex != rex(0, 0, 0, 0)) {
+      put(rex);
+    }
+  }
+
+  /** These forms name the source first. */
+  private void registers(int opcode, Register source, Register target) {
+    put(rex(1, source.number, 0, target.number), opcode);
+    put(fields(REGISTER, source.number, target.number));
+  }
+
+  private void memory(int opcode, int first, Address address) {
+    int index = address.scale == 0 ? 0 : address.index.number;
+    put(rex(1, first, index, address.base.number), opcode);
+    operand(first, address, 1);
+  }
+
+  private void immediate(int operation, Register to, int value) {
+    boolean small = value == (byte) value;
+    put(rex(1, 0, 0, to.number), small ? 0x83 : 0x81);
+    put(fields(REGISTER, operation, to.number));
+    if (small) {
+      put(value);
+    } else {
+      putInt(value);
+    }
+  }
+
+  /** The bytes that say where an operand lies; a short displacement counts units. */
+  private void operand(int first, Address address, int unit) {
+    int base = address.base.number & 7;
+    int displacement = address.displacement;
+    boolean small = displacement % unit == 0 && displacement / unit == (byte) (displacement / unit);
+    // Without a displacement, the number of RBP and R13 means another form.
+    boolean none = displacement == 0 && base != Register.RBP.number;
+    int form = none ? 0 : small ? 1 : 2;
+    boolean indexed = address.scale != 0 || base == Register.RSP.number;
+    put(fields(form, first, indexed ? Register.RSP.number : base));
+    if (address.scale != 0) {
+      int log = Integer.numberOfTrailingZeros(address.scale);
+      put(fields(log, address.index.number, base));
+    } else if (indexed) {
+      put(fields(0, Register.RSP.number, base));
+    }
+    if (!none && small) {
+      put(displacement / unit);
+    } else if (!none) {
+      putInt(displacement);
+    }
+  }
+
+  private void put(int... values) {
+    if (size + values.length > code.length) {
+      code = Arrays.copyOf(code, 2 * code.length);
+    }
+    for (int value : values) {
+      code[size++] = (byte) value;
+    }
+  }
+
+  private void putInt(int value) {
+    put(value, value >> 8, value >> 16, value >> 24);
+  }
+}

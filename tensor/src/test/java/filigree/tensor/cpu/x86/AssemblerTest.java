@@ -1,0 +1,223 @@
+package filigree.tensor.cpu.x86;
+
+import static filigree.tensor.cpu.x86.Assembler.Register.R10;
+import static filigree.tensor.cpu.x86.Assembler.Register.R11;
+import static filigree.tensor.cpu.x86.Assembler.Register.R12;
+import static filigree.tensor.cpu.x86.Assembler.Register.R13;
+import static filigree.tensor.cpu.x86.Assembler.Register.R14;
+import static filigree.tensor.cpu.x86.Assembler.Register.R15;
+import static filigree.tensor.cpu.x86.Assembler.Register.R8;
+import static filigree.tensor.cpu.x86.Assembler.Register.R9;
+import static filigree.tensor.cpu.x86.Assembler.Register.RAX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RBP;
+import static filigree.tensor.cpu.x86.Assembler.Register.RBX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RCX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RDI;
+import static filigree.tensor.cpu.x86.Assembler.Register.RDX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RSI;
+import static filigree.tensor.cpu.x86.Assembler.Register.RSP;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import filigree.tensor.cpu.x86.Assembler.Address;
+import filigree.tensor.cpu.x86.Assembler.Condition;
+import filigree.tensor.cpu.x86.Assembler.Label;
+import filigree.tensor.cpu.x86.Assembler.Mask;
+import filigree.tensor.cpu.x86.Assembler.Near;
+import filigree.tensor.cpu.x86.Assembler.Register;
+import filigree.tensor.cpu.x86.Assembler.Zmm;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+class AssemblerTest {
+  /** An instruction, and what GNU as 2.40 makes of it. */
+  record Case(String text, String hex, Consumer<Assembler> instruction) {
+    @Override
+    public String toString() {
+      return text;
+    }
+  }
+
+  static List<Case> cases() {
+    return List.of(
+        new Case("vmovups zmm0,[rsi]", "62f17c481006", c -> c.vmovups(zmm(0), at(RSI, 0))),
+        new Case("vmovups zmm31,[r9+0x40]", "62417c48107901", c -> c.vmovups(zmm(31), at(R9, 64))),
+        new Case(
+            "vmovups zmm17,[r12+0x1fc0]",
+            "62c17c48104c247f",
+            c -> c.vmovups(zmm(17), at(R12, 8128))),
+        new Case("vmovups zmm8,[rbp+0]", "62717c48104500", c -> c.vmovups(zmm(8), at(RBP, 0))),
+        new Case(
+            "vmovups zmm8,[r13+0x2000]",
+            "62517c48108500200000",
+            c -> c.vmovups(zmm(8), at(R13, 8192))),
+        new Case(
+            "vmovups zmm8,[rsp+0x24]",
+            "62717c4810842424000000",
+            c -> c.vmovups(zmm(8), at(RSP, 36))),
+        new Case(
+            "vmovups [rcx]{k1},zmm9",
+            "62717c491109",
+            c -> c.vmovups(at(RCX, 0), new Mask(1), zmm(9))),
+        new Case(
+            "vmovups [r11+0x40]{k2},zmm30",
+            "62417c4a117301",
+            c -> c.vmovups(at(R11, 64), new Mask(2), zmm(30))),
+        new Case(
+            "vmovups [rcx-0x40],zmm16",
+            "62e17c481141ff",
+            c -> c.vmovups(at(RCX, -64), Mask.NONE, zmm(16))),
+        new Case("vmovaps zmm10,zmm8", "62517c4828d0", c -> c.vmovaps(zmm(10), zmm(8))),
+        new Case("vmovaps zmm25,zmm15", "62417c4828cf", c -> c.vmovaps(zmm(25), zmm(15))),
+        new Case("vmovaps zmm1,zmm31", "62917c4828cf", c -> c.vmovaps(zmm(1), zmm(31))),
+        new Case("vpxord zmm9,zmm9,zmm9", "62513548efc9", c -> c.vpxord(zmm(9), zmm(9), zmm(9))),
+        new Case(
+            "vpxord zmm31,zmm18,zmm5", "62616d40effd", c -> c.vpxord(zmm(31), zmm(18), zmm(5))),
+        new Case(
+            "vbroadcastss zmm2,[rdi]", "62f27d481817", c -> c.vbroadcastss(zmm(2), at(RDI, 0))),
+        new Case(
+            "vbroadcastss zmm7,[rdi+0x2c]",
+            "62f27d48187f0b",
+            c -> c.vbroadcastss(zmm(7), at(RDI, 44))),
+        new Case(
+            "vbroadcastss zmm7,[rdi+0x200]",
+            "62f27d4818bf00020000",
+            c -> c.vbroadcastss(zmm(7), at(RDI, 512))),
+        new Case(
+            "vbroadcastss zmm3,[rbx+r10*1+0xc]",
+            "62b27d48185c1303",
+            c -> c.vbroadcastss(zmm(3), new Address(RBX, R10, 1, 12))),
+        new Case(
+            "vbroadcastss zmm23,[r13+r10*2+0]",
+            "62827d48187c5500",
+            c -> c.vbroadcastss(zmm(23), new Address(R13, R10, 2, 0))),
+        new Case(
+            "vbroadcastss zmm4,[r12+rax*8+2]",
+            "62d27d4818a4c402000000",
+            c -> c.vbroadcastss(zmm(4), new Address(R12, RAX, 8, 2))),
+        new Case(
+            "vfmadd231ps zmm8,zmm2,zmm0",
+            "62726d48b8c0",
+            c -> c.vfmadd231ps(zmm(8), zmm(2), zmm(0))),
+        new Case(
+            "vfmadd231ps zmm31,zmm7,zmm1",
+            "62624548b8f9",
+            c -> c.vfmadd231ps(zmm(31), zmm(7), zmm(1))),
+        new Case(
+            "vfmadd231ps zmm15,zmm16,zmm24",
+            "62127d40b8f8",
+            c -> c.vfmadd231ps(zmm(15), zmm(16), zmm(24))),
+        new Case(
+            "vaddps zmm9{k1},zmm9,[rax+0x40]",
+            "62713449584801",
+            c -> c.vaddps(zmm(9), new Mask(1), zmm(9), at(RAX, 64))),
+        new Case(
+            "vaddps zmm30{k2},zmm29,[r8]",
+            "624114425830",
+            c -> c.vaddps(zmm(30), new Mask(2), zmm(29), at(R8, 0))),
+        new Case(
+            "vunpcklps zmm16,zmm0,zmm1", "62e17c4814c1", c -> c.vunpcklps(zmm(16), zmm(0), zmm(1))),
+        new Case(
+            "vunpckhps zmm17,zmm14,zmm15",
+            "62c10c4815cf",
+            c -> c.vunpckhps(zmm(17), zmm(14), zmm(15))),
+        new Case(
+            "vunpcklpd zmm0,zmm16,zmm18",
+            "62b1fd4014c2",
+            c -> c.vunpcklpd(zmm(0), zmm(16), zmm(18))),
+        new Case(
+            "vunpckhpd zmm3,zmm29,zmm31",
+            "6291954015df",
+            c -> c.vunpckhpd(zmm(3), zmm(29), zmm(31))),
+        new Case(
+            "vshuff32x4 zmm20,zmm4,zmm8,0x88",
+            "62c35d4823e088",
+            c -> c.vshuff32x4(zmm(20), zmm(4), zmm(8), 0x88)),
+        new Case(
+            "vshuff32x4 zmm1,zmm17,zmm25,0xdd",
+            "6293754023c9dd",
+            c -> c.vshuff32x4(zmm(1), zmm(17), zmm(25), 0xdd)),
+        new Case("kmovw k1,eax", "c5f892c8", c -> c.kmovw(new Mask(1), RAX)),
+        new Case("kmovw k2,edx", "c5f892d2", c -> c.kmovw(new Mask(2), RDX)),
+        new Case("vzeroupper", "c5f877", c -> c.vzeroupper()),
+        new Case("mov rax,rdx", "4889d0", c -> c.mov(RAX, RDX)),
+        new Case("mov r12,rbx", "4989dc", c -> c.mov(R12, RBX)),
+        new Case("mov rdi,r9", "4c89cf", c -> c.mov(RDI, R9)),
+        new Case("mov r10,[rsp+0x38]", "4c8b542438", c -> c.mov(R10, at(RSP, 56))),
+        new Case("mov rbp,[r13+0x100]", "498bad00010000", c -> c.mov(RBP, at(R13, 256))),
+        new Case("mov r11,12", "49c7c30c000000", c -> c.mov(R11, 12)),
+        new Case("mov rax,-1", "48c7c0ffffffff", c -> c.mov(RAX, -1)),
+        new Case("lea r11,[r10+r10*2]", "4f8d1c52", c -> c.lea(R11, new Address(R10, R10, 2, 0))),
+        new Case("lea rbx,[rdi+r11*1]", "4a8d1c1f", c -> c.lea(RBX, new Address(RDI, R11, 1, 0))),
+        new Case("add rsi,r15", "4c01fe", c -> c.add(RSI, R15)),
+        new Case("add r14,rax", "4901c6", c -> c.add(R14, RAX)),
+        new Case("add rdi,48", "4883c730", c -> c.add(RDI, 48)),
+        new Case("add r13,512", "4981c500020000", c -> c.add(R13, 512)),
+        new Case("and rdx,3", "4883e203", c -> c.and(RDX, 3)),
+        new Case("sub rax,r11", "4c29d8", c -> c.sub(RAX, R11)),
+        new Case("cmp rax,r11", "4c39d8", c -> c.cmp(RAX, R11)),
+        new Case("test r9,r9", "4d85c9", c -> c.test(R9, R9)),
+        new Case("shr rax,16", "48c1e810", c -> c.shr(RAX, 16)),
+        new Case("shr r9,2", "49c1e902", c -> c.shr(R9, 2)),
+        new Case("dec rax", "48ffc8", c -> c.dec(RAX)),
+        new Case("dec r11", "49ffcb", c -> c.dec(R11)),
+        new Case("cmovl r11,rax", "4c0f4cd8", c -> c.cmovl(R11, RAX)),
+        new Case("cmovl rbp,r8", "490f4ce8", c -> c.cmovl(RBP, R8)),
+        new Case("ret", "c3", c -> c.ret()),
+        new Case("prefetcht0 [rcx]", "0f1809", c -> c.prefetch(Near.FIRST_LEVEL, at(RCX, 0))),
+        new Case(
+            "prefetcht0 [rcx+0x40]", "0f184940", c -> c.prefetch(Near.FIRST_LEVEL, at(RCX, 64))),
+        new Case(
+            "prefetcht1 [r14+0x40]", "410f185640", c -> c.prefetch(Near.SECOND_LEVEL, at(R14, 64))),
+        new Case("push rbx", "53", c -> c.push(RBX)),
+        new Case("push r12", "4154", c -> c.push(R12)),
+        new Case("pop r15", "415f", c -> c.pop(R15)),
+        new Case("pop rbp", "5d", c -> c.pop(RBP)));
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void instructionsAreThoseOfTheGnuAssembler(Case instruction) {
+    Assembler code = new Assembler();
+    instruction.instruction.accept(code);
+    assertThat(HexFormat.of().formatHex(code.bytes())).isEqualTo(instruction.hex);
+  }
+
+  /** Distances are counted from the instruction after the jump. */
+  @Test
+  void jumpsReachTheirLabelsForwardsAndBackwards() {
+    Assembler code = new Assembler();
+    Label back = new Label();
+    Label forward = new Label();
+    code.bind(back);
+    code.dec(RAX);
+    code.jump(Condition.ZERO, forward);
+    code.jump(Condition.NOT_ZERO, back);
+    code.jump(Condition.NOT_GREATER, forward);
+    code.bind(forward);
+    code.ret();
+    assertThat(HexFormat.of().formatHex(code.bytes()))
+        .isEqualTo("48ffc8" + "0f840c000000" + "0f85f1ffffff" + "0f8e00000000" + "c3");
+  }
+
+  @Test
+  void programsGrowBeyondTheFirstBuffer() {
+    Assembler code = new Assembler();
+    for (int i = 0; i < 20_000; i++) {
+      code.mov(RAX, i);
+    }
+    assertThat(code.bytes()).hasSize(7 * 20_000);
+    assertThat(code.position()).isEqualTo(7 * 20_000);
+  }
+
+  private static Zmm zmm(int number) {
+    return new Zmm(number);
+  }
+
+  private static Address at(Register base, int displacement) {
+    return Address.at(base, displacement);
+  }
+}
