@@ -38,6 +38,7 @@ final class AttentionKernels {
   private final ElementLanes elements;
   private final GateLanes gates;
   private final Lanes lanes;
+  private final Transposition transposition;
 
   AttentionKernels(Workers workers, Lanes lanes) {
     this.workers = workers;
@@ -45,6 +46,7 @@ final class AttentionKernels {
     this.elements = lanes.elements();
     this.gates = lanes.gates();
     this.lanes = lanes;
+    this.transposition = new Transposition(lanes.tiles());
   }
 
   /** Sizes and strides of one call; strides in floats. */
@@ -305,9 +307,9 @@ final class AttentionKernels {
   }
 
   /** Writes the keys {@code [from, to)} of a head as columns: [headDim, strideS]. */
-  private static void transpose(Layout layout, long keys, int from, int to, long out) {
+  private void transpose(Layout layout, long keys, int from, int to, long out) {
     long row = (long) layout.strideK() * Float.BYTES;
-    Transposition.run(
+    transposition.run(
         keys + from * row,
         row,
         to - from,

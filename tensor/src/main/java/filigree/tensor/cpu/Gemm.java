@@ -6,7 +6,6 @@ import filigree.tensor.Shape;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
 import filigree.tensor.Transpose;
-import filigree.tensor.cpu.x86.NativeTiles;
 import java.util.Optional;
 
 /**
@@ -39,17 +38,15 @@ final class Gemm implements AutoCloseable {
   private final ElementLanes lanes;
   private final Optional<PackedProduct> packed;
   private final FewRows fewRows;
+  private final Transposition transposition;
   private final Scratch turned = new Scratch();
 
   Gemm(Workers workers, Lanes lanes) {
     this.workers = workers;
     this.lanes = lanes.elements();
     this.packed =
-        lanes
-            .panels()
-            .flatMap(
-                panels ->
-                    NativeTiles.ofThisProcess().map(tiles -> new PackedProduct(panels, tiles)));
+        lanes.tiles().map(tiles -> new PackedProduct(lanes.panels().orElseThrow(), tiles));
+    this.transposition = new Transposition(lanes.tiles());
     this.fewRows = new FewRows(workers, lanes);
   }
 
@@ -206,12 +203,12 @@ final class Gemm implements AutoCloseable {
     long row = (long) p.m() * Float.BYTES;
     if (p.beta() == 0) {
       long next = (long) p.ldc() * Float.BYTES;
-      Transposition.run(sums, row, count, p.m(), c + p.at(0, from), next);
+      transposition.run(sums, row, count, p.m(), c + p.at(0, from), next);
       return;
     }
     long rows = scratch.take((long) count * p.m());
     long next = (long) count * Float.BYTES;
-    Transposition.run(sums, row, count, p.m(), rows, next);
+    transposition.run(sums, row, count, p.m(), rows, next);
     for (int i = 0; i < p.m(); i++) {
       long to = c + p.at(i, from);
       lanes.combine(Arithmetic.ADD, to, rows + i * next, to, count);
@@ -219,7 +216,7 @@ final class Gemm implements AutoCloseable {
   }
 
   /** Turns the columns {@code [from, from + count)} of A into the panels of a right matrix. */
-  private static void turn(Product p, long a, int columns, int from, int count, long to) {
+  private void turn(Product p, long a, int columns, int from, int count, long to) {
     long nextA = (long) p.lda() * Float.BYTES;
     long row = (long) columns * Float.BYTES;
     for (int first = 0; first < p.m(); first += columns) {
@@ -228,7 +225,7 @@ final class Gemm implements AutoCloseable {
       if (rows < columns) {
         Native.clear(at, count * row);
       }
-      Transposition.run(a + first * nextA + (long) from * Float.BYTES, nextA, rows, count, at, row);
+      transposition.run(a + first * nextA + (long) from * Float.BYTES, nextA, rows, count, at, row);
     }
   }
 

@@ -1,6 +1,7 @@
 package filigree.tensor.cpu;
 
 import filigree.tensor.TensorException;
+import filigree.tensor.cpu.x86.NativeTiles;
 import java.util.Optional;
 
 /**
@@ -22,6 +23,11 @@ public record Lanes(
     GateLanes gates,
     WeightLanes weights,
     Optional<PanelLanes> panels) {
+
+  /** Returns the machine code that goes with the panels. */
+  Optional<NativeTiles> tiles() {
+    return panels.flatMap(_ -> NativeTiles.ofThisProcess());
+  }
 
   static Lanes of(LaneChoice choice) {
     return switch (choice) {

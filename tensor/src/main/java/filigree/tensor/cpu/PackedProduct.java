@@ -44,10 +44,12 @@ final class PackedProduct {
 
   private final PanelLanes lanes;
   private final NativeTiles tiles;
+  private final Transposition transposition;
 
   PackedProduct(PanelLanes lanes, NativeTiles tiles) {
     this.lanes = lanes;
     this.tiles = tiles;
+    this.transposition = new Transposition(Optional.of(tiles));
   }
 
   /** Tells whether this class is for a product, by its form alone. */
@@ -287,24 +289,13 @@ final class PackedProduct {
 
     /** Packs rows of B as columns. What columns are missing in the last panel stays undefined. */
     private void turn(long from, int width, int depth, long to) {
-      long stride = (long) p.ldb() * Float.BYTES;
-      for (int j = 0; j < width; j += NativeTiles.TRANSPOSED) {
-        int panel = j / NativeTiles.COLUMNS * NativeTiles.COLUMNS;
-        long at = to + ((long) panel * depth + j - panel) * Float.BYTES;
-        turnSome(from + j * stride, Math.min(NativeTiles.TRANSPOSED, width - j), depth, at);
+      long next = (long) p.ldb() * Float.BYTES;
+      long row = (long) NativeTiles.COLUMNS * Float.BYTES;
+      for (int j = 0; j < width; j += NativeTiles.COLUMNS) {
+        int count = Math.min(NativeTiles.COLUMNS, width - j);
+        transposition.run(
+            from + j * next, next, count, depth, to + (long) j * depth * Float.BYTES, row);
       }
-    }
-
-    private void turnSome(long rows, int count, int depth, long to) {
-      long stride = (long) p.ldb() * Float.BYTES;
-      long next = (long) NativeTiles.COLUMNS * Float.BYTES;
-      int whole = 0;
-      if (count == NativeTiles.TRANSPOSED && depth >= NativeTiles.TRANSPOSED) {
-        whole = depth / NativeTiles.TRANSPOSED * NativeTiles.TRANSPOSED;
-        tiles.transpose(rows, stride, whole, to, next);
-      }
-      long rest = rows + (long) whole * Float.BYTES;
-      Transposition.run(rest, stride, count, depth - whole, to + whole * next, next);
     }
 
     /** While the packed rows are in the cache. */

@@ -1,10 +1,23 @@
 package filigree.tensor.cpu;
 
+import filigree.tensor.cpu.x86.NativeTiles;
+import java.util.Optional;
+
 /** Copies a matrix of floats transposed. */
 final class Transposition {
   private static final long LOW = 0xffffffffL;
+  private static final int BLOCK = NativeTiles.TRANSPOSED;
 
-  private Transposition() {}
+  private final Optional<NativeTiles> tiles;
+
+  /**
+   * Makes one.
+   *
+   * @param tiles take blocks of 16 x 16, where there are any; plain loops the rest
+   */
+  Transposition(Optional<NativeTiles> tiles) {
+    this.tiles = tiles;
+  }
 
   /**
    * Writes {@code out[j][i] = from[i][j]}.
@@ -14,7 +27,23 @@ final class Transposition {
    * @param out address, written; [columns, rows]
    * @param nextOut bytes from one row of out to the next
    */
-  static void run(long from, long nextFrom, int rows, int columns, long out, long nextOut) {
+  void run(long from, long nextFrom, int rows, int columns, long out, long nextOut) {
+    int across = columns / BLOCK * BLOCK;
+    int down = tiles.isPresent() && across > 0 ? rows / BLOCK * BLOCK : 0;
+    for (int i = 0; i < down; i += BLOCK) {
+      long to = out + (long) i * Float.BYTES;
+      tiles.get().transpose(from + i * nextFrom, nextFrom, across, to, nextOut);
+    }
+    if (down > 0) {
+      long right = from + (long) across * Float.BYTES;
+      pairs(right, nextFrom, down, columns - across, out + across * nextOut, nextOut);
+    }
+    long to = out + (long) down * Float.BYTES;
+    pairs(from + down * nextFrom, nextFrom, rows - down, columns, to, nextOut);
+  }
+
+  private static void pairs(
+      long from, long nextFrom, int rows, int columns, long out, long nextOut) {
     int i = 0;
     for (; i + 1 < rows; i += 2) {
       pair(from, from + nextFrom, columns, out, nextOut);
