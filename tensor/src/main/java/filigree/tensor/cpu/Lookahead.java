@@ -1,6 +1,6 @@
 package filigree.tensor.cpu;
 
-import filigree.tensor.cpu.x86.NativeTiles.Ahead;
+import filigree.tensor.cpu.x86.NativeTiles.Operands;
 import java.util.List;
 
 /** Deals what a product will read next to the tiles that are computed before. */
@@ -22,19 +22,17 @@ final class Lookahead {
    */
   record Region(long from, long next, int rows, int width) {
     /**
-     * What one of several tiles asks for: a stripe, or where there are more tiles, a part of it.
+     * Gives one of several tiles its part: a stripe, or where there are more tiles, a part of it.
      */
-    private Ahead part(int tile, int tiles) {
+    private void part(int tile, int tiles, Operands operands) {
       int stripes = (width + BYTES - 1) / BYTES;
       int parts = Math.max(1, tiles / stripes);
       int length = (rows + parts - 1) / parts;
       int first = tile / stripes * length;
-      return first >= rows
-          ? Ahead.NOTHING
-          : new Ahead(
-              from + first * next + (long) tile % stripes * BYTES,
-              next,
-              Math.min(length, rows - first));
+      operands.ahead(
+          from + first * next + (long) tile % stripes * BYTES,
+          next,
+          Math.clamp(rows - first, 0, length));
     }
   }
 
@@ -50,15 +48,14 @@ final class Lookahead {
     index = 0;
   }
 
-  /** What the next tile asks for. */
-  Ahead next() {
-    if (regions.isEmpty()) {
-      return Ahead.NOTHING;
-    }
-    int each = Math.max(1, tiles / regions.size());
+  /** Gives the next tile its part. */
+  void next(Operands operands) {
+    int each = Math.max(1, tiles / Math.max(1, regions.size()));
     int at = index++;
-    return at / each < regions.size()
-        ? regions.get(at / each).part(at % each, each)
-        : Ahead.NOTHING;
+    if (at / each < regions.size()) {
+      regions.get(at / each).part(at % each, each, operands);
+    } else {
+      operands.ahead(0, 0, 0);
+    }
   }
 }

@@ -3,8 +3,7 @@ package filigree.tensor.cpu;
 import filigree.tensor.DType;
 import filigree.tensor.cpu.Lookahead.Region;
 import filigree.tensor.cpu.x86.NativeTiles;
-import filigree.tensor.cpu.x86.NativeTiles.Ahead;
-import filigree.tensor.cpu.x86.NativeTiles.Tile;
+import filigree.tensor.cpu.x86.NativeTiles.Operands;
 import java.util.List;
 import java.util.Optional;
 
@@ -114,7 +113,9 @@ final class PackedProduct {
     private final long left;
     private final long packed;
     private final long start;
+    private final long sums;
     private final Lookahead lookahead = new Lookahead();
+    private final Operands operands = new Operands();
 
     Run(Product p, DType type, long a, Right right, long b, Edges edges, long c, Scratch scratch) {
       this.p = p;
@@ -135,10 +136,11 @@ final class PackedProduct {
       int kept = Math.min(oneBlock() ? chunk : columns, p.n());
       long rightFloats =
           right == Right.PANELS ? 0 : (long) roundUp(kept, NativeTiles.COLUMNS) * deepest;
-      scratch.reserve(leftFloats + rightFloats + NativeTiles.COLUMNS, 3);
+      scratch.reserve(leftFloats + rightFloats + NativeTiles.COLUMNS + NativeTiles.ROWS, 4);
       this.left = scratch.take(leftFloats);
       this.packed = scratch.take(rightFloats);
       this.start = scratch.take(NativeTiles.COLUMNS);
+      this.sums = scratch.take(NativeTiles.ROWS);
     }
 
     private long leftFloats(int rows) {
@@ -186,9 +188,8 @@ final class PackedProduct {
     private void blocks(Part part) {
       for (int i = 0; i < p.m(); i += block) {
         int rows = Math.min(block, p.m() - i);
-        packLeft(part, i, rows);
-        if (rowSums.length > 0 && part.j == 0) {
-          sumRows(i, rows, part.depth);
+        if (type != DType.F32) {
+          widenLeft(part, i, rows);
         }
         boolean packing = i == 0 && right == Right.MATRIX;
         if (!packing) {
@@ -197,7 +198,9 @@ final class PackedProduct {
         for (int column = 0; column < part.width; column += chunk) {
           int width = Math.min(chunk, part.width - column);
           if (packing) {
-            packRight(part, column, width);
+            if (p.tb()) {
+              turn(part, column, width);
+            }
             boolean last = column + width == part.width;
             lookahead.begin(
                 last ? afterBlock(part, rows) : List.of(right(part, column + width)),
@@ -269,45 +272,25 @@ final class PackedProduct {
       };
     }
 
-    private void packLeft(Part part, int i, int rows) {
+    private void widenLeft(Part part, int i, int rows) {
       long from = leftAddress(part.q, i);
       if (p.ta()) {
-        lanes.packLeft(type, from, p.lda(), rows, part.depth, left);
-      } else if (type != DType.F32) {
+        lanes.packLeft(from, p.lda(), rows, part.depth, left);
+      } else {
         lanes.widenRows(from, p.lda(), rows, part.depth, left);
       }
     }
 
-    private void packRight(Part part, int column, int width) {
-      long from = rightAddress(part, column);
-      if (p.tb()) {
-        turn(from, width, part.depth, panel(part, column));
-      } else {
-        lanes.packRight(from, p.ldb(), width, part.depth, panel(part, column));
-      }
-    }
-
     /** Packs rows of B as columns. What columns are missing in the last panel stays undefined. */
-    private void turn(long from, int width, int depth, long to) {
+    private void turn(Part part, int column, int width) {
+      long from = rightAddress(part, column);
       long next = (long) p.ldb() * Float.BYTES;
+      long to = panel(part, column);
       long row = (long) NativeTiles.COLUMNS * Float.BYTES;
       for (int j = 0; j < width; j += NativeTiles.COLUMNS) {
         int count = Math.min(NativeTiles.COLUMNS, width - j);
-        transposition.run(
-            from + j * next, next, count, depth, to + (long) j * depth * Float.BYTES, row);
-      }
-    }
-
-    /** While the packed rows are in the cache. */
-    private void sumRows(int i, int rows, int depth) {
-      long stride = (long) lanes.leftStride(depth) * Float.BYTES;
-      for (int row = 0; row < rows; row += NativeTiles.ROWS) {
-        lanes.addRowSums(
-            left + row / NativeTiles.ROWS * stride,
-            Math.min(NativeTiles.ROWS, rows - row),
-            depth,
-            rowSums,
-            i + row);
+        long at = to + (long) j * part.depth * Float.BYTES;
+        transposition.run(from + j * next, next, count, part.depth, at, row);
       }
     }
 
@@ -326,24 +309,51 @@ final class PackedProduct {
       if (fresh) {
         begin(part.j + column, width);
       }
-      int depth = part.depth;
-      long panel = panel(part, column);
+      operands.depth(part.depth);
+      operands.start(fresh ? start : 0);
       long next = (long) p.ldc() * Float.BYTES;
-      long stride = (long) lanes.leftStride(depth) * Float.BYTES;
       for (int row = 0; row < rows; row += NativeTiles.ROWS) {
         int height = Math.min(NativeTiles.ROWS, rows - row);
-        long to = c + p.at(i + row, part.j + column);
-        Tile tile = new Tile(to, next, height, width, fresh ? start : 0);
-        Ahead ahead = lookahead.next();
-        if (p.ta()) {
-          tiles.multiplyPanel(left + row / NativeTiles.ROWS * stride, panel, depth, tile, ahead);
-        } else if (type == DType.F32) {
-          long apart = (long) p.lda() * Float.BYTES;
-          tiles.multiplyRows(leftAddress(part.q, i + row), apart, panel, depth, tile, ahead);
-        } else {
-          long apart = (long) depth * Float.BYTES;
-          tiles.multiplyRows(left + row * apart, apart, panel, depth, tile, ahead);
+        boolean summing = readLeft(part, i, row, column);
+        readRight(part, i, row, column);
+        operands.tile(c + p.at(i + row, part.j + column), next, height, width);
+        lookahead.next(operands);
+        tiles.multiply(operands);
+        for (int r = 0; summing && r < height; r++) {
+          rowSums[i + row + r] += Native.getFloat(sums + (long) r * Float.BYTES);
         }
+      }
+    }
+
+    /**
+     * Chooses how the rows of A are read from {@code i + row} on.
+     *
+     * @return whether their sums are wanted and will be there
+     */
+    private boolean readLeft(Part part, int i, int row, int column) {
+      if (!p.ta()) {
+        boolean wide = type == DType.F32;
+        long next = (long) (wide ? p.lda() : part.depth) * Float.BYTES;
+        operands.leftRows(wide ? leftAddress(part.q, i + row) : left + row * next, next);
+        return false;
+      }
+      long stride = (long) lanes.leftStride(part.depth) * Float.BYTES;
+      long panel = left + row / NativeTiles.ROWS * stride;
+      if (type != DType.F32 || column > 0) {
+        operands.leftPanel(panel);
+        return false;
+      }
+      long next = (long) p.lda() * Float.BYTES;
+      operands.leftColumns(leftAddress(part.q, i + row), next, panel, sums);
+      return rowSums.length > 0 && part.j == 0;
+    }
+
+    private void readRight(Part part, int i, int row, int column) {
+      long panel = panel(part, column);
+      if (right == Right.MATRIX && !p.tb() && i == 0 && row == 0) {
+        operands.rightRows(rightAddress(part, column), (long) p.ldb() * Float.BYTES, panel);
+      } else {
+        operands.rightPanel(panel);
       }
     }
   }

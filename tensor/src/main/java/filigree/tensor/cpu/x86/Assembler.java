@@ -109,6 +109,9 @@ final class Assembler {
   private static final int MAP_0F3A = 3;
   private static final int ZMM_BYTES = 64;
 
+  /** In the prefix: what a mask leaves out becomes zero. */
+  private static final int ZEROING = 0x80;
+
   /** In the byte of operands: the last one is a register. */
   private static final int REGISTER = 3;
 
@@ -131,6 +134,11 @@ final class Assembler {
     evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x10), to, 0, from, Mask.NONE, ZMM_BYTES);
   }
 
+  /** Floats that the mask leaves out are not read, and become zeros. */
+  void vmovups(Zmm to, Mask mask, Address from) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x10), to, 0, from, mask, ZMM_BYTES, ZEROING);
+  }
+
   /** Floats that the mask leaves out are not written. */
   void vmovups(Address to, Mask mask, Zmm from) {
     evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x11), from, 0, to, mask, ZMM_BYTES);
@@ -151,6 +159,10 @@ final class Assembler {
   /** {@code sum += first * second}. */
   void vfmadd231ps(Zmm sum, Zmm first, Zmm second) {
     evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second);
+  }
+
+  void vaddps(Zmm to, Zmm first, Zmm second) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second);
   }
 
   /** Floats that the mask leaves out are not read, and stay as they are. */
@@ -304,19 +316,24 @@ final class Assembler {
 
   /** The last operand in a register. */
   private void evex(Opcode opcode, Zmm first, int second, Zmm third) {
-    prefix(opcode, first.number, second, third.number >> 4, third.number >> 3, Mask.NONE);
+    prefix(opcode, first.number, second, third.number >> 4, third.number >> 3, 0);
     put(fields(REGISTER, first.number, third.number));
   }
 
   /** The last operand in memory, of so many bytes, in which short displacements are counted. */
   private void evex(Opcode opcode, Zmm first, int second, Address third, Mask mask, int bytes) {
+    evex(opcode, first, second, third, mask, bytes, 0);
+  }
+
+  private void evex(
+      Opcode opcode, Zmm first, int second, Address third, Mask mask, int bytes, int zeroing) {
     int index = third.scale == 0 ? 0 : third.index.number;
-    prefix(opcode, first.number, second, index >> 3, third.base.number >> 3, mask);
+    prefix(opcode, first.number, second, index >> 3, third.base.number >> 3, zeroing | mask.number);
     operand(first.number, third, bytes);
   }
 
   // Bits of register numbers beyond the third lie inverted in the prefix.
-  private void prefix(Opcode opcode, int first, int second, int x, int b, Mask mask) {
+  private void prefix(Opcode opcode, int first, int second, int x, int b, int masking) {
     put(
         0x62,
         inverted(first >> 3, 7)
@@ -325,7 +342,7 @@ final class Assembler {
             | inverted(first >> 4, 4)
             | opcode.map,
         (opcode.wide << 7) | ((~second & 0xf) << 3) | (1 << 2) | opcode.prefix,
-        (0b10 << 5) | inverted(second >> 4, 3) | mask.number,
+        (0b10 << 5) | inverted(second >> 4, 3) | masking,
         opcode.code);
   }
 

@@ -2,12 +2,16 @@ package filigree.tensor.cpu.x86;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
+import filigree.tensor.cpu.x86.TileProgram.Left;
+import filigree.tensor.cpu.x86.TileProgram.Right;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
 import java.util.Arrays;
+import java.util.EnumMap;
+import java.util.Map;
 import java.util.Optional;
 
 /**
@@ -27,16 +31,14 @@ public final class NativeTiles {
 
   private static final int FUNCTION_ALIGNMENT = 64;
 
-  private static final MethodHandle TILE = handle(11);
+  private static final MethodHandle TILE = handle(15);
   private static final MethodHandle TRANSPOSE = handle(5);
 
-  private final MemorySegment[] rows;
-  private final MemorySegment[] panels;
+  private final Map<Left, Map<Right, MemorySegment[]>> tiles;
   private final MemorySegment transpose;
 
-  private NativeTiles(MemorySegment[] rows, MemorySegment[] panels, MemorySegment transpose) {
-    this.rows = rows;
-    this.panels = panels;
+  private NativeTiles(Map<Left, Map<Right, MemorySegment[]>> tiles, MemorySegment transpose) {
+    this.tiles = tiles;
     this.transpose = transpose;
   }
 
@@ -68,95 +70,206 @@ public final class NativeTiles {
       return Optional.empty();
     }
     Assembler code = new Assembler();
-    int[] rows = tiles(code, TileProgram.Left.ROWS);
-    int[] panels = tiles(code, TileProgram.Left.PANELS);
+    Map<Left, Map<Right, int[]>> offsets = new EnumMap<>(Left.class);
+    for (Left left : Left.values()) {
+      Map<Right, int[]> byRight = new EnumMap<>(Right.class);
+      for (Right right : Right.values()) {
+        byRight.put(right, assemble(code, left, right));
+      }
+      offsets.put(left, byRight);
+    }
     code.align(FUNCTION_ALIGNMENT);
     int transpose = code.position();
     TileProgram.transpose(code);
     return Program.load(code.bytes())
-        .map(
-            memory ->
-                new NativeTiles(
-                    functions(memory, rows), functions(memory, panels), memory.asSlice(transpose)));
+        .map(memory -> new NativeTiles(functions(memory, offsets), memory.asSlice(transpose)));
   }
 
   /** Writes a function for each height and returns where they begin; no height is 0. */
-  private static int[] tiles(Assembler code, TileProgram.Left left) {
+  private static int[] assemble(Assembler code, Left left, Right right) {
     int[] offsets = new int[ROWS + 1];
     for (int height = 1; height <= ROWS; height++) {
       code.align(FUNCTION_ALIGNMENT);
       offsets[height] = code.position();
-      TileProgram.tile(code, height, left);
+      TileProgram.tile(code, height, left, right);
     }
     return offsets;
   }
 
-  private static MemorySegment[] functions(MemorySegment memory, int[] offsets) {
-    return Arrays.stream(offsets).mapToObj(memory::asSlice).toArray(MemorySegment[]::new);
+  private static Map<Left, Map<Right, MemorySegment[]>> functions(
+      MemorySegment memory, Map<Left, Map<Right, int[]>> offsets) {
+    Map<Left, Map<Right, MemorySegment[]>> functions = new EnumMap<>(Left.class);
+    offsets.forEach(
+        (left, byRight) -> {
+          Map<Right, MemorySegment[]> slices = new EnumMap<>(Right.class);
+          byRight.forEach(
+              (right, heights) ->
+                  slices.put(
+                      right,
+                      Arrays.stream(heights)
+                          .mapToObj(memory::asSlice)
+                          .toArray(MemorySegment[]::new)));
+          functions.put(left, slices);
+        });
+    return functions;
   }
 
   /**
-   * What a call asks the memory for while it computes: so many times two cache lines.
-   *
-   * @param address where
-   * @param step bytes from one time to the next
-   * @param count how many times at most; what is not reached is left out
+   * What a tile is computed from and where it goes. One object serves many calls: one for each
+   * would be most of the garbage of a training step. Addresses and strides are in bytes.
    */
-  public record Ahead(long address, long step, long count) {
-    /** Nothing. */
-    public static final Ahead NOTHING = new Ahead(0, 0, 0);
+  public static final class Operands {
+    private Left left = Left.PANEL;
+    private long a;
+    private long leftStride;
+    private long leftPanel;
+    private long rowSums;
+    private Right right = Right.PANEL;
+    private long b;
+    private long rightStride;
+    private long rightPanel;
+    private int depth;
+    private long c;
+    private long next;
+    private int height;
+    private int width;
+    private long start;
+    private long ahead;
+    private long aheadStep;
+    private int aheadRounds;
+
+    /**
+     * A is read row by row.
+     *
+     * @param address of the tile's first row
+     * @param stride from one row to the next
+     */
+    public void leftRows(long address, long stride) {
+      left = Left.ROWS;
+      a = address;
+      leftStride = stride;
+    }
+
+    /**
+     * A is read column by column, packed and its rows summed.
+     *
+     * @param address of the tile's first column
+     * @param stride from one column to the next
+     * @param panel where it is packed, {@link NativeTiles#ROWS} numbers for each step of depth;
+     *     those beyond the tile's rows are not written
+     * @param sums where the sums of the tile's rows of A go
+     */
+    public void leftColumns(long address, long stride, long panel, long sums) {
+      left = Left.COLUMNS;
+      a = address;
+      leftStride = stride;
+      leftPanel = panel;
+      rowSums = sums;
+    }
+
+    /**
+     * A was packed.
+     *
+     * @param panel address of {@link NativeTiles#ROWS} numbers for each step of depth
+     */
+    public void leftPanel(long panel) {
+      left = Left.PANEL;
+      a = panel;
+    }
+
+    /**
+     * B is read row by row and packed; only the tile's columns are read.
+     *
+     * @param address of the tile's first column
+     * @param stride from one row to the next
+     * @param panel where it is packed, {@link NativeTiles#COLUMNS} numbers for each row
+     */
+    public void rightRows(long address, long stride, long panel) {
+      right = Right.ROWS;
+      b = address;
+      rightStride = stride;
+      rightPanel = panel;
+    }
+
+    /**
+     * B was packed.
+     *
+     * @param panel address of {@link NativeTiles#COLUMNS} numbers for each row
+     */
+    public void rightPanel(long panel) {
+      right = Right.PANEL;
+      b = panel;
+    }
+
+    /**
+     * The summed axis.
+     *
+     * @param length 1 at least
+     */
+    public void depth(int length) {
+      depth = length;
+    }
+
+    /**
+     * The tile of C.
+     *
+     * @param address of its first element
+     * @param nextRow from one row to the next
+     * @param rows 1 to {@link NativeTiles#ROWS}
+     * @param columns 1 to {@link NativeTiles#COLUMNS}
+     */
+    public void tile(long address, long nextRow, int rows, int columns) {
+      c = address;
+      next = nextRow;
+      height = rows;
+      width = columns;
+    }
+
+    /**
+     * What every row of the tile begins with.
+     *
+     * @param address of {@link NativeTiles#COLUMNS} floats; 0 to add to C
+     */
+    public void start(long address) {
+      start = address;
+    }
+
+    /**
+     * What the memory is asked for meanwhile: two cache lines in each of some rounds of four steps
+     * of depth. Rounds that are not reached are left out.
+     *
+     * @param address where
+     * @param step from one round to the next
+     * @param rounds how many
+     */
+    public void ahead(long address, long step, int rounds) {
+      ahead = address;
+      aheadStep = step;
+      aheadRounds = rounds;
+    }
   }
 
-  /**
-   * Where a tile of C lies and what it begins with.
-   *
-   * @param address of its first element
-   * @param next bytes from one row to the next
-   * @param height its rows, 1 to {@link #ROWS}
-   * @param width its columns, 1 to {@link #COLUMNS}
-   * @param start address of what every row begins with, {@link #COLUMNS} floats; 0 to add to C
-   */
-  public record Tile(long address, long next, int height, int width, long start) {}
-
-  /**
-   * Computes a tile from rows of A.
-   *
-   * @param a address of its first row; no more than the tile's rows are read
-   * @param stride bytes from one row to the next
-   * @param right address of rows of {@link #COLUMNS} floats
-   * @param depth how many
-   */
-  public void multiplyRows(long a, long stride, long right, int depth, Tile tile, Ahead ahead) {
-    call(rows[tile.height], a, stride, right, depth, tile, ahead);
-  }
-
-  /**
-   * Computes a tile from a panel of A, {@link #ROWS} numbers for each step of depth.
-   *
-   * @param a address of the panel
-   * @param right address of rows of {@link #COLUMNS} floats
-   * @param depth how many
-   */
-  public void multiplyPanel(long a, long right, int depth, Tile tile, Ahead ahead) {
-    call(panels[tile.height], a, 0, right, depth, tile, ahead);
-  }
-
-  private static void call(
-      MemorySegment function, long a, long stride, long right, int depth, Tile tile, Ahead ahead) {
+  /** Computes a tile of C: its start, or C, and the product of A and B. */
+  public void multiply(Operands o) {
+    MemorySegment function = tiles.get(o.left).get(o.right)[o.height];
     try {
       TILE.invokeExact(
           function,
-          a,
-          right,
-          (long) depth,
-          tile.address,
-          tile.next,
-          tile.start,
-          stride,
-          (1L << tile.width) - 1,
-          ahead.address,
-          ahead.step,
-          ahead.count);
+          o.a,
+          o.b,
+          (long) o.depth,
+          o.c,
+          o.next,
+          o.start,
+          (1L << o.width) - 1,
+          o.leftStride,
+          o.leftPanel,
+          o.rowSums,
+          o.rightStride,
+          o.rightPanel,
+          o.ahead,
+          o.aheadStep,
+          (long) o.aheadRounds);
     } catch (Throwable e) {
       throw unexpected(e);
     }

@@ -31,69 +31,112 @@ import java.util.List;
  * The instructions of a product's innermost loop, for AVX-512 and the calling convention of Linux
  * (System V ABI, AMD64 supplement, section 3.2).
  *
- * <p>A tile has up to 12 rows and 32 columns: 24 registers of sums, two for a row of B, six through
- * which numbers of A pass, each broadcast and used twice. That is 14 loads for 24 multiply-adds,
- * and almost nothing else: a compiler of Java needs integer instructions between them, which take
- * the multiply-adds' ports, and has no prefetch.
+ * <p>A tile has up to 12 rows and 32 columns: 24 registers of sums, two for a row of B, and some
+ * through which numbers of A pass, each broadcast and used twice. That is 14 loads for 24
+ * multiply-adds, and almost nothing else: a compiler of Java needs integer instructions between
+ * them, which take the multiply-adds' ports, and has no prefetch.
+ *
+ * <p>What has to be packed is packed by the first tile that reads it: two stores, where the sums
+ * leave room for them, instead of a pass over memory.
  */
 final class TileProgram {
   static final int ROWS = 12;
   static final int COLUMNS = 32;
 
-  /** How the left matrix lies. */
+  /** How the left matrix is read. */
   enum Left {
-    /** Row by row, as many bytes apart as the caller says. */
+    /** Row by row, a stride apart. */
     ROWS,
-    /** In panels of {@link TileProgram#ROWS} rows, column by column. */
-    PANELS
+    /** Column by column, a stride apart; they are packed, and their rows summed. */
+    COLUMNS,
+    /** A packed panel: columns of {@link TileProgram#ROWS} numbers. */
+    PANEL
+  }
+
+  /** How the right matrix is read. */
+  enum Right {
+    /** Row by row, a stride apart; they are packed. */
+    ROWS,
+    /** A packed panel: rows of {@link TileProgram#COLUMNS} numbers. */
+    PANEL
   }
 
   private static final int VECTOR = 64;
   private static final int VECTORS = 2;
-  private static final int RIGHT_ROW = VECTORS * VECTOR;
+  private static final int PANEL_ROW = VECTORS * VECTOR;
   private static final int PANEL_COLUMN = ROWS * Float.BYTES;
 
   /** Steps of depth in a round of the loop; a power of two. */
   private static final int UNROLLED = 4;
 
+  private static final int PHASES = 3;
+
+  // Registers of numbers: 0 and 1 a row of B, then those of A, then the sums.
+  private static final int FIRST_ELEMENT = VECTORS;
+  private static final Zmm LEFT_COLUMN = new Zmm(6);
+  private static final Zmm ROW_SUMS = new Zmm(7);
   private static final int FIRST_SUM = 8;
   private static final Mask FIRST = new Mask(1);
   private static final Mask SECOND = new Mask(2);
+  private static final Mask LEFT_ROWS = new Mask(3);
 
-  // Arguments: six in registers, the rest behind the return address on the stack.
+  // The first six arguments.
   private static final Register LEFT = RDI;
   private static final Register RIGHT = RSI;
   private static final Register DEPTH = RDX;
   private static final Register C = RCX;
   private static final Register NEXT_C = R8;
   private static final Register START = R9;
-  private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
-  private static final int STACK = (SAVED.length + 1) * Long.BYTES;
-  private static final Address LEFT_STRIDE = Address.at(RSP, STACK);
-  private static final Address MASK = Address.at(RSP, STACK + Long.BYTES);
-  private static final Address AHEAD = Address.at(RSP, STACK + 2 * Long.BYTES);
-  private static final Address AHEAD_NEXT = Address.at(RSP, STACK + 3 * Long.BYTES);
-  private static final Address AHEAD_COUNT = Address.at(RSP, STACK + 4 * Long.BYTES);
 
-  // Every third row of A has a base register; between them, it is a stride or two away.
-  private static final Register STRIDE = R10;
-  private static final Register[] BASES = {LEFT, RBX, R12, R13};
-  private static final int ROWS_PER_BASE = 3;
-
+  // While the loop runs, C and the start are on the stack.
+  private static final Register POINTER = RCX;
+  private static final Register STEP = R8;
+  private static final Register RIGHT_STRIDE = R9;
   private static final Register ROUNDS = RAX;
   private static final Register COUNT = R11;
-  private static final Register AHEAD_AT = R14;
-  private static final Register AHEAD_STEP = R15;
-  private static final Register AHEAD_ROUNDS = RBP;
+  private static final Register PHASE = RBP;
+  private static final Register LEFT_STRIDE = R10;
+  private static final Register RIGHT_PANEL = R14;
+  private static final Register OTHER = R15;
+
+  // Every third row of A has a base register; between them, it is a stride or two away.
+  private static final Register[] BASES = {LEFT, RBX, R12, R13};
+  private static final int ROWS_PER_BASE = 3;
+  // Where A is not read by rows:
+  private static final Register LEFT_PANEL = RBX;
+
+  private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
 
   private final Assembler code;
   private final int height;
   private final Left left;
+  private final Right right;
+  private int pushed;
 
-  private TileProgram(Assembler code, int height, Left left) {
+  private TileProgram(Assembler code, int height, Left left, Right right) {
     this.code = code;
     this.height = height;
     this.left = left;
+    this.right = right;
+  }
+
+  /** The arguments that lie on the stack, in their order. */
+  private enum Argument {
+    MASK(0),
+    LEFT_STRIDE(1),
+    LEFT_PANEL(2),
+    ROW_SUMS(3),
+    RIGHT_STRIDE(4),
+    RIGHT_PANEL(5),
+    AHEAD(6),
+    AHEAD_STEP(7),
+    AHEAD_ROUNDS(8);
+
+    private final int place;
+
+    Argument(int place) {
+      this.place = place;
+    }
   }
 
   /**
@@ -101,63 +144,93 @@ final class TileProgram {
    *
    * <pre>
    * void tile(const float *a, const float *b, long depth, float *c, long next, const float *start,
-   *           long stride, long mask, const char *ahead, long step, long rounds)
+   *           long mask, long leftStride, float *leftPanel, float *rowSums,
+   *           long rightStride, float *rightPanel,
+   *           const char *ahead, long aheadStep, long aheadRounds)
    * </pre>
    *
-   * <p>Row i of C is {@code start + sum over p of a[i][p] b[p]}, and where start is null it is
-   * added to C; each element is summed in the order of p. b are rows of 32 floats. Bit j of the
-   * mask tells whether column j of C is written. While it computes, it asks for the tile of C, and
-   * then in each of so many rounds for two cache lines from ahead on, a step of bytes apart.
+   * <p>Row i of C is {@code start + sum over p of a[i][p] b[p]}, and where start is null the sum is
+   * added to C; each element is summed in the order of p. Bit j of the mask tells whether column j
+   * of C is written and, in a matrix, column j of B read. While the tile is computed, its lines of
+   * C are asked for, and then in each of so many rounds two cache lines from ahead on, a step of
+   * bytes apart. Strides are in bytes; those of panels are not looked at.
    *
    * @param height rows of the tile
    */
-  static void tile(Assembler code, int height, Left left) {
-    new TileProgram(code, height, left).write();
+  static void tile(Assembler code, int height, Left left, Right right) {
+    new TileProgram(code, height, left, right).write();
   }
 
   private void write() {
     for (Register register : SAVED) {
-      code.push(register);
+      push(register);
     }
-    code.mov(RAX, MASK);
-    code.kmovw(FIRST, RAX);
-    code.shr(RAX, VECTOR / Float.BYTES);
-    code.kmovw(SECOND, RAX);
+    load(ROUNDS, Argument.MASK);
+    code.kmovw(FIRST, ROUNDS);
+    code.shr(ROUNDS, VECTOR / Float.BYTES);
+    code.kmovw(SECOND, ROUNDS);
     begin();
-    if (left == Left.ROWS) {
-      code.mov(STRIDE, LEFT_STRIDE);
-      code.lea(COUNT, new Address(STRIDE, STRIDE, 2, 0));
-      for (int i = 1; i < bases(); i++) {
-        code.mov(BASES[i], BASES[i - 1]);
-        code.add(BASES[i], COUNT);
-      }
-    }
-    code.mov(AHEAD_AT, AHEAD);
-    code.mov(AHEAD_STEP, AHEAD_NEXT);
-    code.mov(AHEAD_ROUNDS, AHEAD_COUNT);
-
+    push(START);
+    push(NEXT_C);
+    push(C);
     code.mov(ROUNDS, DEPTH);
     code.shr(ROUNDS, Integer.numberOfTrailingZeros(UNROLLED));
     code.and(DEPTH, UNROLLED - 1);
-    code.mov(COUNT, height);
-    takeRounds(COUNT);
-    code.push(C);
-    loop(COUNT, UNROLLED, C, NEXT_C, Near.FIRST_LEVEL);
-    code.pop(C);
-    takeRounds(AHEAD_ROUNDS);
-    loop(AHEAD_ROUNDS, UNROLLED, AHEAD_AT, AHEAD_STEP, Near.SECOND_LEVEL);
-    loop(ROUNDS, UNROLLED);
-    loop(DEPTH, 1);
+    pushPhases();
+    beginLeft();
+    if (right == Right.ROWS) {
+      load(RIGHT_STRIDE, Argument.RIGHT_STRIDE);
+      load(RIGHT_PANEL, Argument.RIGHT_PANEL);
+    }
+    phases();
+    rest();
+    pop(C);
+    pop(NEXT_C);
+    pop(START);
     end();
     for (int i = SAVED.length - 1; i >= 0; i--) {
-      code.pop(SAVED[i]);
+      pop(SAVED[i]);
     }
     code.vzeroupper();
     code.ret();
   }
 
+  private void push(Register register) {
+    code.push(register);
+    pushed++;
+  }
+
+  private void pop(Register register) {
+    code.pop(register);
+    pushed--;
+  }
+
+  private void load(Register to, Argument argument) {
+    // Behind the return address.
+    code.mov(to, Address.at(RSP, (pushed + 1 + argument.place) * Long.BYTES));
+  }
+
+  private void beginLeft() {
+    if (left == Left.PANEL) {
+      return;
+    }
+    load(LEFT_STRIDE, Argument.LEFT_STRIDE);
+    if (left == Left.COLUMNS) {
+      load(LEFT_PANEL, Argument.LEFT_PANEL);
+      code.mov(PHASE, (1 << height) - 1);
+      code.kmovw(LEFT_ROWS, PHASE);
+      code.vpxord(ROW_SUMS, ROW_SUMS, ROW_SUMS);
+      return;
+    }
+    code.lea(OTHER, new Address(LEFT_STRIDE, LEFT_STRIDE, 2, 0));
+    for (int i = 1; i < bases(); i++) {
+      code.mov(BASES[i], BASES[i - 1]);
+      code.add(BASES[i], OTHER);
+    }
+  }
+
   private int bases() {
-    return left == Left.ROWS ? (height + ROWS_PER_BASE - 1) / ROWS_PER_BASE : 1;
+    return (height + ROWS_PER_BASE - 1) / ROWS_PER_BASE;
   }
 
   private static Zmm sum(int row, int vector) {
@@ -185,76 +258,139 @@ final class TileProgram {
     }
   }
 
-  /** Limits a number of rounds to what is left, and takes it from there. */
-  private void takeRounds(Register rounds) {
-    code.cmp(ROUNDS, rounds);
-    code.cmovl(rounds, ROUNDS);
-    code.sub(ROUNDS, rounds);
+  /**
+   * The loop runs in three phases, which differ in what they ask the memory for: the tile of C,
+   * what the caller wants, and nothing new. Pointer, step and rounds of each are on the stack.
+   */
+  private void pushPhases() {
+    code.mov(OTHER, 0);
+    push(ROUNDS);
+    push(OTHER);
+    push(C);
+    // Read in turns with pushes, so that their places move.
+    for (Argument argument :
+        new Argument[] {Argument.AHEAD_ROUNDS, Argument.AHEAD_STEP, Argument.AHEAD}) {
+      load(OTHER, argument);
+      push(OTHER);
+    }
+    code.mov(OTHER, height);
+    push(OTHER);
+    push(NEXT_C);
+    push(C);
   }
 
-  private void loop(Register rounds, int steps) {
-    loop(rounds, steps, () -> {}, () -> {});
-  }
-
-  /** Asks for two lines in each round. */
-  private void loop(Register rounds, int steps, Register ahead, Register step, Near near) {
-    loop(
-        rounds,
-        steps,
-        () -> {
-          code.prefetch(near, Address.at(ahead, 0));
-          code.prefetch(near, Address.at(ahead, VECTOR));
-        },
-        () -> code.add(ahead, step));
-  }
-
-  private void loop(Register rounds, int steps, Runnable within, Runnable after) {
+  private void phases() {
+    Label phase = new Label();
     Label again = new Label();
     Label done = new Label();
-    code.test(rounds, rounds);
+    code.mov(PHASE, PHASES);
+    code.bind(phase);
+    code.pop(POINTER);
+    code.pop(STEP);
+    code.pop(COUNT);
+    pushed -= PHASES * 3;
+    code.cmp(ROUNDS, COUNT);
+    code.cmovl(COUNT, ROUNDS);
+    code.sub(ROUNDS, COUNT);
+    code.test(COUNT, COUNT);
     code.jump(Condition.NOT_GREATER, done);
     code.align(VECTOR / 2);
     code.bind(again);
-    for (int p = 0; p < steps; p++) {
+    for (int p = 0; p < UNROLLED; p++) {
       step(p);
       if (p == 0) {
-        within.run();
+        code.prefetch(Near.SECOND_LEVEL, Address.at(POINTER, 0));
+        code.prefetch(Near.SECOND_LEVEL, Address.at(POINTER, VECTOR));
       }
     }
-    after.run();
-    for (int i = 0; i < bases(); i++) {
-      code.add(BASES[i], steps * (left == Left.ROWS ? Float.BYTES : PANEL_COLUMN));
-    }
-    code.add(RIGHT, steps * RIGHT_ROW);
-    code.dec(rounds);
+    code.add(POINTER, STEP);
+    advance(UNROLLED);
+    code.dec(COUNT);
+    code.jump(Condition.NOT_ZERO, again);
+    code.bind(done);
+    code.dec(PHASE);
+    code.jump(Condition.NOT_ZERO, phase);
+  }
+
+  /** Steps that are no whole round. */
+  private void rest() {
+    Label again = new Label();
+    Label done = new Label();
+    code.test(DEPTH, DEPTH);
+    code.jump(Condition.ZERO, done);
+    code.bind(again);
+    step(0);
+    advance(1);
+    code.dec(DEPTH);
     code.jump(Condition.NOT_ZERO, again);
     code.bind(done);
   }
 
-  /** One step of depth. */
+  /** One step of depth, the p-th of a round. */
   private void step(int p) {
-    Zmm[] right = {new Zmm(0), new Zmm(1)};
+    Zmm[] row = {new Zmm(0), new Zmm(1)};
     for (int j = 0; j < VECTORS; j++) {
-      code.vmovups(right[j], Address.at(RIGHT, p * RIGHT_ROW + j * VECTOR));
+      switch (right) {
+        case PANEL -> code.vmovups(row[j], Address.at(RIGHT, p * PANEL_ROW + j * VECTOR));
+        case ROWS -> {
+          code.vmovups(row[j], mask(j), Address.at(RIGHT, j * VECTOR));
+          Address packed = Address.at(RIGHT_PANEL, p * PANEL_ROW + j * VECTOR);
+          code.vmovups(packed, Mask.NONE, row[j]);
+        }
+      }
     }
+    if (right == Right.ROWS) {
+      code.add(RIGHT, RIGHT_STRIDE);
+    }
+    if (left == Left.COLUMNS) {
+      code.vmovups(LEFT_COLUMN, LEFT_ROWS, Address.at(LEFT, 0));
+      code.vmovups(Address.at(LEFT_PANEL, p * PANEL_COLUMN), LEFT_ROWS, LEFT_COLUMN);
+      code.vaddps(ROW_SUMS, ROW_SUMS, LEFT_COLUMN);
+    }
+    int elements = (left == Left.COLUMNS ? LEFT_COLUMN.number() : FIRST_SUM) - FIRST_ELEMENT;
     for (int i = 0; i < height; i++) {
-      Zmm element = new Zmm(VECTORS + i % (FIRST_SUM - VECTORS));
+      Zmm element = new Zmm(FIRST_ELEMENT + i % elements);
       code.vbroadcastss(element, element(i, p));
       for (int j = 0; j < VECTORS; j++) {
-        code.vfmadd231ps(sum(i, j), element, right[j]);
+        code.vfmadd231ps(sum(i, j), element, row[j]);
       }
+    }
+    if (left == Left.COLUMNS) {
+      code.add(LEFT, LEFT_STRIDE);
     }
   }
 
   private Address element(int i, int p) {
     return switch (left) {
-      case PANELS -> Address.at(LEFT, p * PANEL_COLUMN + i * Float.BYTES);
       case ROWS ->
-          new Address(BASES[i / ROWS_PER_BASE], STRIDE, i % ROWS_PER_BASE, p * Float.BYTES);
+          new Address(BASES[i / ROWS_PER_BASE], LEFT_STRIDE, i % ROWS_PER_BASE, p * Float.BYTES);
+      case COLUMNS -> Address.at(LEFT, i * Float.BYTES);
+      case PANEL -> Address.at(LEFT, p * PANEL_COLUMN + i * Float.BYTES);
     };
   }
 
+  /** Moves what no step has moved. */
+  private void advance(int steps) {
+    switch (left) {
+      case ROWS -> {
+        for (int i = 0; i < bases(); i++) {
+          code.add(BASES[i], steps * Float.BYTES);
+        }
+      }
+      case COLUMNS -> code.add(LEFT_PANEL, steps * PANEL_COLUMN);
+      case PANEL -> code.add(LEFT, steps * PANEL_COLUMN);
+    }
+    switch (right) {
+      case ROWS -> code.add(RIGHT_PANEL, steps * PANEL_ROW);
+      case PANEL -> code.add(RIGHT, steps * PANEL_ROW);
+    }
+  }
+
   private void end() {
+    if (left == Left.COLUMNS) {
+      load(OTHER, Argument.ROW_SUMS);
+      code.vmovups(Address.at(OTHER, 0), LEFT_ROWS, ROW_SUMS);
+    }
     Label store = new Label();
     code.test(START, START);
     code.jump(Condition.NOT_ZERO, store);
