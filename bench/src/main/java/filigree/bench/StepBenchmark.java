@@ -12,6 +12,8 @@ import filigree.tensor.Kernels;
 import filigree.tensor.Philox;
 import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
+import filigree.tensor.cpu.CpuKernels;
+import filigree.tensor.cpu.LaneChoice;
 import filigree.tensor.provider.Backend;
 import filigree.transformer.Batch;
 import filigree.transformer.Gates;
@@ -267,11 +269,17 @@ public final class StepBenchmark {
   }
 
   /**
-   * The rate of a large square product, and what the products of each shape take at that rate: no
-   * engine over this BLAS can be faster.
+   * The rate of a large square product, and what the products of each shape take at that rate; and
+   * beside it that of OpenBLAS, by which the plain loops compute products.
    */
   private static String gemm(Kernels kernels, Arguments arguments) {
-    GemmRate rate = GemmRate.measure(kernels, arguments.number("steps", 30));
+    int threads = arguments.number("threads", processors());
+    int repeats = arguments.number("steps", 30);
+    GemmRate rate = GemmRate.measure(kernels, repeats);
+    GemmRate openBlas;
+    try (Kernels plain = new CpuKernels(threads, LaneChoice.SCALAR)) {
+      openBlas = GemmRate.measure(plain, repeats);
+    }
     StringBuilder floors = new StringBuilder();
     for (Step step : Step.values()) {
       floors.append(
@@ -285,10 +293,11 @@ public final class StepBenchmark {
     return String.format(
         Locale.ROOT,
         "{\"engine\":\"gemm\",\"threads\":%d,\"gflops\":%.1f,\"best_gflops\":%.1f,"
-            + "\"floor_ms\":{%s}}",
-        arguments.number("threads", processors()),
+            + "\"openblas_gflops\":%.1f,\"floor_ms\":{%s}}",
+        threads,
         rate.flops() / 1e9,
         rate.bestFlops() / 1e9,
+        openBlas.flops() / 1e9,
         floors);
   }
 

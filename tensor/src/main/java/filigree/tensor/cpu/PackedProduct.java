@@ -13,10 +13,10 @@ import java.util.Optional;
  * cache, panels of 32 columns of B pass through the first, and {@link NativeTiles} computes one
  * tile of C after the other.
  *
- * <p>B is packed a few panels at a time, just before they are used, and while a tile is computed
- * the next panels' part of B is asked for: most products of a training step read matrices that are
- * in no cache, and what they wait for memory is what they lose. Rows of A are read where they lie;
- * only a transposed A is packed.
+ * <p>The first tile that reads a panel packs it, and every tile asks the memory for a part of what
+ * will be packed next ({@link Lookahead}): most products of a training step read matrices that are
+ * in no cache, and what they wait for memory is what they lose. Rows of A are read where they lie,
+ * and where B lies transposed, a few panels of it are turned before their tiles.
  *
  * <p>Every element of C is summed over k in the same order wherever it lies in a tile, so that
  * results do not depend on how a product is cut.
@@ -32,10 +32,11 @@ final class PackedProduct {
   /** A block of A, 0.4 MiB. */
   private static final int BLOCK_FLOATS = 100 << 10;
 
-  /** Panels of B that are packed at a time, a quarter of a MiB. */
+  /** Panels of B that are asked for, or turned, at a time: a quarter of a MiB. */
   private static final int CHUNK_FLOATS = 64 << 10;
 
-  /** Where A has several blocks, so much of B is kept packed for all of them. */
+  // Where A has several blocks, so much of B is kept packed for all of them; and where a sum is cut
+  // into parts, so much of C is still in the cache when the next part is added.
   private static final int COLUMNS = 1024;
 
   /** Fewer rows or columns leave most of a tile empty. */
@@ -131,7 +132,7 @@ final class PackedProduct {
       this.block = Math.max(1, BLOCK_FLOATS / deepest / NativeTiles.ROWS) * NativeTiles.ROWS;
       int panels = Math.max(1, CHUNK_FLOATS / deepest / NativeTiles.COLUMNS);
       this.chunk = panels * NativeTiles.COLUMNS;
-      this.columns = p.m() <= block ? p.n() : Math.min(COLUMNS, p.n());
+      this.columns = Math.min(COLUMNS, p.n());
       long leftFloats = leftFloats(Math.min(block, p.m()));
       int kept = Math.min(oneBlock() ? chunk : columns, p.n());
       long rightFloats =

@@ -73,6 +73,17 @@ class BackendProcessTest {
   }
 
   @Test
+  void withAvx512ProductsAreMachineCodeAndTheNumbersTheSame()
+      throws IOException, InterruptedException {
+    assumeProcessor("avx512bw");
+    Run run = run(VECTORS + "-XX:UseAVX=3", "", "cpu");
+    assertSame(run);
+    assertThat(run.lines().getFirst())
+        .contains(" products in AVX-512 code of its own, OpenBLAS, Linux amd64, ")
+        .contains(", Vector API 512 bit");
+  }
+
+  @Test
   void withoutFusedMultiplyAddLoopsAreScalarAndTheNumbersTheSame()
       throws IOException, InterruptedException {
     assumeProcessor("sse2");

@@ -61,10 +61,6 @@ final class Assembler {
     static Address at(Register base, int displacement) {
       return new Address(base, base, 0, displacement);
     }
-
-    Address plus(int bytes) {
-      return new Address(base, index, scale, displacement + bytes);
-    }
   }
 
   /** A place in the program that jumps name. */
@@ -77,25 +73,12 @@ final class Assembler {
   enum Condition {
     ZERO(4),
     NOT_ZERO(5),
-    LESS(0xc),
     NOT_GREATER(0xe);
 
     private final int number;
 
     Condition(int number) {
       this.number = number;
-    }
-  }
-
-  /** How much of memory a prefetch wants near: the second argument of its instruction. */
-  enum Near {
-    FIRST_LEVEL(1),
-    SECOND_LEVEL(2);
-
-    private final int hint;
-
-    Near(int hint) {
-      this.hint = hint;
     }
   }
 
@@ -193,6 +176,9 @@ final class Assembler {
 
   /** The lower 16 bits of a general register; one of the first eight. */
   void kmovw(Mask to, Register from) {
+    if (from.number > 7) {
+      throw new IllegalArgumentException(from + " is not one of the first eight registers");
+    }
     put(0xc5, 0xf8, 0x92, fields(REGISTER, to.number, from.number));
   }
 
@@ -272,10 +258,11 @@ final class Assembler {
     put(0xc3);
   }
 
-  void prefetch(Near near, Address address) {
+  /** Asks for a cache line, into the second level. */
+  void prefetcht1(Address address) {
     putRex(0, address.scale == 0 ? 0 : address.index.number, address.base.number);
     put(0x0f, 0x18);
-    operand(near.hint, address, 1);
+    operand(2, address, 1);
   }
 
   // --- jumps ----------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ import filigree.tensor.cpu.x86.Assembler.Address;
 import filigree.tensor.cpu.x86.Assembler.Condition;
 import filigree.tensor.cpu.x86.Assembler.Label;
 import filigree.tensor.cpu.x86.Assembler.Mask;
-import filigree.tensor.cpu.x86.Assembler.Near;
 import filigree.tensor.cpu.x86.Assembler.Register;
 import filigree.tensor.cpu.x86.Assembler.Zmm;
 import java.util.ArrayList;
@@ -71,6 +70,9 @@ final class TileProgram {
 
   private static final int PHASES = 3;
 
+  /** What each phase finds on the stack: pointer, step and rounds. */
+  private static final int PUSHED_BY_PHASE = 3;
+
   // Registers of numbers: 0 and 1 a row of B, then those of A, then the sums.
   private static final int FIRST_ELEMENT = VECTORS;
   private static final Zmm LEFT_COLUMN = new Zmm(6);
@@ -80,7 +82,7 @@ final class TileProgram {
   private static final Mask SECOND = new Mask(2);
   private static final Mask LEFT_ROWS = new Mask(3);
 
-  // The first six arguments.
+  // The first six arguments; the others are on the stack.
   private static final Register LEFT = RDI;
   private static final Register RIGHT = RSI;
   private static final Register DEPTH = RDX;
@@ -206,7 +208,7 @@ final class TileProgram {
   }
 
   private void load(Register to, Argument argument) {
-    // Behind the return address.
+    // Behind what was pushed and the return address.
     code.mov(to, Address.at(RSP, (pushed + 1 + argument.place) * Long.BYTES));
   }
 
@@ -260,14 +262,13 @@ final class TileProgram {
 
   /**
    * The loop runs in three phases, which differ in what they ask the memory for: the tile of C,
-   * what the caller wants, and nothing new. Pointer, step and rounds of each are on the stack.
+   * what the caller wants, and nothing new.
    */
   private void pushPhases() {
     code.mov(OTHER, 0);
     push(ROUNDS);
     push(OTHER);
     push(C);
-    // Read in turns with pushes, so that their places move.
     for (Argument argument :
         new Argument[] {Argument.AHEAD_ROUNDS, Argument.AHEAD_STEP, Argument.AHEAD}) {
       load(OTHER, argument);
@@ -288,7 +289,7 @@ final class TileProgram {
     code.pop(POINTER);
     code.pop(STEP);
     code.pop(COUNT);
-    pushed -= PHASES * 3;
+    pushed -= PHASES * PUSHED_BY_PHASE;
     code.cmp(ROUNDS, COUNT);
     code.cmovl(COUNT, ROUNDS);
     code.sub(ROUNDS, COUNT);
@@ -299,8 +300,8 @@ final class TileProgram {
     for (int p = 0; p < UNROLLED; p++) {
       step(p);
       if (p == 0) {
-        code.prefetch(Near.SECOND_LEVEL, Address.at(POINTER, 0));
-        code.prefetch(Near.SECOND_LEVEL, Address.at(POINTER, VECTOR));
+        code.prefetcht1(Address.at(POINTER, 0));
+        code.prefetcht1(Address.at(POINTER, VECTOR));
       }
     }
     code.add(POINTER, STEP);

@@ -17,12 +17,12 @@ import static filigree.tensor.cpu.x86.Assembler.Register.RDX;
 import static filigree.tensor.cpu.x86.Assembler.Register.RSI;
 import static filigree.tensor.cpu.x86.Assembler.Register.RSP;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import filigree.tensor.cpu.x86.Assembler.Address;
 import filigree.tensor.cpu.x86.Assembler.Condition;
 import filigree.tensor.cpu.x86.Assembler.Label;
 import filigree.tensor.cpu.x86.Assembler.Mask;
-import filigree.tensor.cpu.x86.Assembler.Near;
 import filigree.tensor.cpu.x86.Assembler.Register;
 import filigree.tensor.cpu.x86.Assembler.Zmm;
 import java.util.HexFormat;
@@ -49,6 +49,14 @@ class AssemblerTest {
             "vmovups zmm17,[r12+0x1fc0]",
             "62c17c48104c247f",
             c -> c.vmovups(zmm(17), at(R12, 8128))),
+        new Case(
+            "vmovups zmm1{k2}{z},[rsi+0x40]",
+            "62f17cca104e01",
+            c -> c.vmovups(zmm(1), new Mask(2), at(RSI, 64))),
+        new Case(
+            "vmovups zmm6{k3}{z},[rdi]",
+            "62f17ccb1037",
+            c -> c.vmovups(zmm(6), new Mask(3), at(RDI, 0))),
         new Case("vmovups zmm8,[rbp+0]", "62717c48104500", c -> c.vmovups(zmm(8), at(RBP, 0))),
         new Case(
             "vmovups zmm8,[r13+0x2000]",
@@ -167,11 +175,11 @@ class AssemblerTest {
         new Case("cmovl r11,rax", "4c0f4cd8", c -> c.cmovl(R11, RAX)),
         new Case("cmovl rbp,r8", "490f4ce8", c -> c.cmovl(RBP, R8)),
         new Case("ret", "c3", c -> c.ret()),
-        new Case("prefetcht0 [rcx]", "0f1809", c -> c.prefetch(Near.FIRST_LEVEL, at(RCX, 0))),
-        new Case(
-            "prefetcht0 [rcx+0x40]", "0f184940", c -> c.prefetch(Near.FIRST_LEVEL, at(RCX, 64))),
-        new Case(
-            "prefetcht1 [r14+0x40]", "410f185640", c -> c.prefetch(Near.SECOND_LEVEL, at(R14, 64))),
+        new Case("vaddps zmm7,zmm7,zmm6", "62f1444858fe", c -> c.vaddps(zmm(7), zmm(7), zmm(6))),
+        new Case("kmovw k3,ebp", "c5f892dd", c -> c.kmovw(new Mask(3), RBP)),
+        new Case("prefetcht1 [rcx]", "0f1811", c -> c.prefetcht1(at(RCX, 0))),
+        new Case("prefetcht1 [rcx+0x40]", "0f185140", c -> c.prefetcht1(at(RCX, 64))),
+        new Case("prefetcht1 [r14+0x40]", "410f185640", c -> c.prefetcht1(at(R14, 64))),
         new Case("push rbx", "53", c -> c.push(RBX)),
         new Case("push r12", "4154", c -> c.push(R12)),
         new Case("pop r15", "415f", c -> c.pop(R15)),
@@ -201,6 +209,13 @@ class AssemblerTest {
     code.ret();
     assertThat(HexFormat.of().formatHex(code.bytes()))
         .isEqualTo("48ffc8" + "0f840c000000" + "0f85f1ffffff" + "0f8e00000000" + "c3");
+  }
+
+  /** Whose number has no fourth bit: it would take a longer form of the instruction. */
+  @Test
+  void masksAreSetFromTheFirstEightRegisters() {
+    assertThatThrownBy(() -> new Assembler().kmovw(new Mask(1), R8))
+        .hasMessage("R8 is not one of the first eight registers");
   }
 
   @Test
