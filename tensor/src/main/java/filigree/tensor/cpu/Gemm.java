@@ -10,7 +10,8 @@ import java.util.Optional;
 
 /**
  * Matrix products. Each thread takes parts of the output and computes them by {@link PackedProduct}
- * or by OpenBLAS, whichever is faster for the form; products of a few rows go by {@link FewRows}.
+ * where this machine can run it and the form suits, else by OpenBLAS; products of a few rows go by
+ * {@link FewRows}.
  */
 final class Gemm implements AutoCloseable {
   // Below about 20 us of one core's work, waking others costs more than it saves.

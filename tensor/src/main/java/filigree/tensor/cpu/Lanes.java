@@ -14,7 +14,7 @@ import java.util.Optional;
  * @param rows loops that reduce or normalise a row
  * @param gates loops over rows of gate logits
  * @param weights loops over rows of weights
- * @param panels loops that pack matrices for {@link PackedProduct}
+ * @param panels loops that widen weights for {@link PackedProduct}; only with vectors of 512 bits
  */
 public record Lanes(
     String description,
@@ -24,7 +24,7 @@ public record Lanes(
     WeightLanes weights,
     Optional<PanelLanes> panels) {
 
-  /** Returns the machine code that goes with the panels. */
+  /** Returns the machine code that reads the panels; empty where this machine cannot run it. */
   Optional<NativeTiles> tiles() {
     return panels.flatMap(_ -> NativeTiles.ofThisProcess());
   }

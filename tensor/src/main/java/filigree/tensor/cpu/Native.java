@@ -62,7 +62,7 @@ public final class Native {
     return MEMORY.get(INT, address);
   }
 
-  public static short getShort(long address) {
+  static short getShort(long address) {
     return MEMORY.get(SHORT, address);
   }
 
@@ -70,8 +70,13 @@ public final class Native {
     MEMORY.set(SHORT, address, value);
   }
 
-  /** Reads a bfloat16, which is the upper half of the float of the same value. */
-  static float getBf16(long address) {
+  /**
+   * Reads a bfloat16, which is the upper half of the float of the same value.
+   *
+   * @param address where
+   * @return the float
+   */
+  public static float getBf16(long address) {
     return Float.intBitsToFloat(MEMORY.get(SHORT, address) << 16);
   }
 

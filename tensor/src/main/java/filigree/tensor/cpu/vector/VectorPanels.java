@@ -72,7 +72,7 @@ final class VectorPanels implements PanelLanes {
 
   private static void widen(long from, int count, long to) {
     for (int i = 0; i < count; i++) {
-      float wide = Float.intBitsToFloat(Native.getShort(from + i * 2L) << Short.SIZE);
+      float wide = Native.getBf16(from + (long) i * Short.BYTES);
       Native.putFloat(to + (long) i * Float.BYTES, wide);
     }
   }

@@ -33,7 +33,7 @@ final class Program {
    * Puts code where it can be executed.
    *
    * @param code the instructions, which may lie anywhere
-   * @return its first address, a multiple of 4096; empty where the system refuses
+   * @return where it lies, from a multiple of 4096 on; empty where the system refuses
    */
   @SuppressWarnings("restricted")
   static Optional<MemorySegment> load(byte[] code) {

@@ -35,8 +35,8 @@ import java.util.List;
  * multiply-adds, and almost nothing else: a compiler of Java needs integer instructions between
  * them, which take the multiply-adds' ports, and has no prefetch.
  *
- * <p>What has to be packed is packed by the first tile that reads it: two stores, where the sums
- * leave room for them, instead of a pass over memory.
+ * <p>What has to be packed is packed by the first tile that reads it: two stores, by a port that
+ * the sums do not use, instead of a pass over memory.
  */
 final class TileProgram {
   static final int ROWS = 12;
@@ -247,6 +247,7 @@ final class TileProgram {
     for (int j = 0; j < VECTORS; j++) {
       code.vmovups(sum(0, j), Address.at(START, j * VECTOR));
     }
+    // Always: the flags are still those of the test.
     code.jump(Condition.NOT_ZERO, copies);
     code.bind(zeros);
     for (int j = 0; j < VECTORS; j++) {
