@@ -14,6 +14,11 @@ final class ReduceKernels {
   // Rows that a float sum takes before it is added to a double.
   private static final int BLOCK = 64;
 
+  // Of a wide output each task sums some columns. A narrow one has too few for all threads, so its
+  // rows are summed in parts, whose totals live until the last is there.
+  private static final int COLUMNS = 1024;
+  private static final int WIDE = 4 * COLUMNS;
+
   private final Workers workers;
   private final RowLanes rows;
   private final ElementLanes elements;
@@ -66,13 +71,24 @@ final class ReduceKernels {
       return;
     }
     long from = x.address();
+    if (x.size() == out.size()) {
+      workers.ranges(
+          x.size(),
+          GRAIN,
+          (first, end) ->
+              Native.copy(
+                  from + first * Float.BYTES,
+                  to + first * Float.BYTES,
+                  (end - first) * Float.BYTES));
+      return;
+    }
     Groups groups = Groups.of(shape, target);
     long[] kept = groups.lengths(true);
     long[] summed = groups.lengths(false);
     int last = Math.toIntExact(groups.lastLength());
     if (groups.lastIsKept()) {
       long keptRows = product(kept) / last;
-      if (keptRows == 1) {
+      if (keptRows == 1 && last < WIDE) {
         sumColumns(from, groups, product(summed), last, to);
       } else {
         sumToRows(from, groups, keptRows, product(summed), last, to);
@@ -103,22 +119,28 @@ final class ReduceKernels {
         });
   }
 
-  /** Each row of the output is the sum of some rows: one task sums all of it. */
+  /** Each row of the output is the sum of some rows: a task sums all of them over some columns. */
   private void sumToRows(long x, Groups groups, long outputs, long count, int n, long out) {
+    int pieces = Math.max(1, n / COLUMNS);
     workers.run(
-        Math.toIntExact(outputs),
-        (i, scratch) -> {
-          scratch.reserve(3L * n, 2);
-          long sums =
-              addRows(x + groups.offset(i, true, true) * Float.BYTES, groups, 0, count, n, scratch);
-          for (int column = 0; column < n; column++) {
-            double sum = Native.getDouble(sums + (long) column * Double.BYTES);
-            Native.putFloat(out + ((long) i * n + column) * Float.BYTES, (float) sum);
+        Math.toIntExact(outputs * pieces),
+        (task, scratch) -> {
+          int row = task / pieces;
+          int piece = task % pieces;
+          long column = (long) n * piece / pieces;
+          int columns = (int) ((long) n * (piece + 1) / pieces - column);
+          scratch.reserve(3L * columns, 2);
+          long from = x + (groups.offset(row, true, true) + column) * Float.BYTES;
+          long sums = addRows(from, groups, 0, count, columns, scratch);
+          long to = out + ((long) row * n + column) * Float.BYTES;
+          for (long i = 0; i < columns; i++) {
+            double sum = Native.getDouble(sums + i * Double.BYTES);
+            Native.putFloat(to + i * Float.BYTES, (float) sum);
           }
         });
   }
 
-  /** The output is one row: its rows are summed in parts. */
+  /** The output is one narrow row: the rows are summed in parts. */
   private void sumColumns(long x, Groups groups, long count, int n, long out) {
     int parts = Math.clamp(count / BLOCK, 1, PARTS);
     double[][] totals = new double[parts][];

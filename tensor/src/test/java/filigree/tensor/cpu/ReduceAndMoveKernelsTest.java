@@ -16,6 +16,7 @@ import filigree.tensor.TensorException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class ReduceAndMoveKernelsTest {
@@ -35,6 +36,9 @@ class ReduceAndMoveKernelsTest {
       {{3, 40, 33}, {3, 40, 33}},
       {{5000, 17}, {17}},
       {{17, 5000}, {17, 1}},
+      {{3, 2, 5003}, {2, 5003}},
+      {{2, 7, 4100}, {2, 1, 4100}},
+      {{1, 40, 33}, {40, 33}},
       {{4, 3, 2, 5, 6}, {3, 1, 5, 1}},
       {{}, {}},
       {{1, 1}, {1}},
@@ -95,13 +99,14 @@ class ReduceAndMoveKernelsTest {
     try (Fixture f = new Fixture();
         Kernels one = new CpuKernels(1);
         Kernels three = new CpuKernels(3)) {
-      Tensor x = f.normal(1000, 77);
-      Tensor a = f.empty(77);
-      Tensor b = f.empty(77);
-      one.sumTo(x, a);
-      three.sumTo(x, b);
-      assertSameBits("sum", a, b);
-      assertThat(one.sumOfSquares(x)).isEqualTo(three.sumOfSquares(x));
+      for (Tensor x : List.of(f.normal(1000, 77), f.normal(70, 5003))) {
+        Tensor a = f.empty(x.shape().dim(-1));
+        Tensor b = f.empty(x.shape().dim(-1));
+        one.sumTo(x, a);
+        three.sumTo(x, b);
+        assertSameBits("sum", a, b);
+        assertThat(one.sumOfSquares(x)).isEqualTo(three.sumOfSquares(x));
+      }
     }
   }
 
