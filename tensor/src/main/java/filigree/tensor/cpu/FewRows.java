@@ -2,14 +2,18 @@ package filigree.tensor.cpu;
 
 import filigree.tensor.DType;
 import filigree.tensor.cpu.WeightLanes.Four;
+import filigree.tensor.cpu.x86.NativeRows;
+import java.util.Optional;
 
 /**
  * Products of a few rows with a matrix of weights, which is what generating a token is made of:
  * {@code y = alpha x W + beta y}. They are as fast as the weights can be read, so that everything
  * here serves reading them once, in long runs, by all threads.
  *
- * <p>Several rows are read at a time, each from another part of W: long runs of memory, which the
- * processor reads ahead better than one (docs/performance.md, Generation).
+ * <p>Where W is transposed its rows are one run of memory, which machine code reads with prefetches
+ * of its own, {@link NativeRows}. Java has none; there several rows are read at a time, each from
+ * another part of W: long runs, which the processor reads ahead better than one
+ * (docs/performance.md, Generation).
  *
  * <p>What a thread computes depends on shapes and the number of threads alone; where W is
  * transposed, results do not even depend on those.
@@ -33,9 +37,13 @@ final class FewRows {
   // Products whose partial sums are added up together; no fewer than a step has.
   private static final int FOLDED = 64;
 
+  // Weights of one call of machine code: 10 us, beside which a call is nothing.
+  private static final int CALL_BYTES = 128 << 10;
+
   private final Workers workers;
   private final WeightLanes weights;
   private final ElementLanes elements;
+  private final Optional<NativeRows> nativeRows;
 
   /** Tells whether weights may be of this type. */
   static boolean reads(DType type) {
@@ -46,6 +54,7 @@ final class FewRows {
     this.workers = workers;
     this.weights = lanes.weights();
     this.elements = lanes.elements();
+    this.nativeRows = lanes.nativeRows();
   }
 
   /**
@@ -71,12 +80,40 @@ final class FewRows {
     workers.run(
         tasks,
         (task, scratch) -> {
-          scratch.reserve((long) FOLDED * weights.partials(), 1);
           long from = (long) p.n() * task / tasks;
           long to = (long) p.n() * (task + 1) / tasks;
-          long sums = scratch.take((long) FOLDED * weights.partials());
-          dots(p, type, x, w, y, from, to, sums);
+          if (nativeRows.isPresent()) {
+            stream(nativeRows.get(), p, type, x, w, y, from, to, scratch);
+          } else {
+            dots(p, type, x, w, y, from, to, scratch);
+          }
         });
+  }
+
+  /** The rows of W in {@code [from, to)} with every row of x, in one run over memory. */
+  private static void stream(
+      NativeRows loops,
+      Product p,
+      DType type,
+      long x,
+      long w,
+      long y,
+      long from,
+      long to,
+      Scratch scratch) {
+    int rows = Math.max(1, CALL_BYTES / Math.max(1, p.k() * type.bytes()));
+    scratch.reserve((long) rows * p.m(), 1);
+    long sums = scratch.take((long) rows * p.m());
+    for (long first = from; first < to; first += rows) {
+      int count = (int) Math.min(rows, to - first);
+      loops.dots(type, p.m(), x, w + first * p.k() * type.bytes(), p.k(), count, sums);
+      for (int row = 0; row < p.m(); row++) {
+        for (int i = 0; i < count; i++) {
+          long sum = sums + (long) (i * p.m() + row) * Float.BYTES;
+          put(p, sum, y + ((long) row * p.n() + first + i) * Float.BYTES);
+        }
+      }
+    }
   }
 
   // Four tasks a thread even out what other processes take away.
@@ -92,7 +129,10 @@ final class FewRows {
    * The rows of W in {@code [from, to)} with every row of x. Some rows of W, far apart, are read
    * side by side; further rows of x find them in the cache.
    */
-  private void dots(Product p, DType type, long x, long w, long y, long from, long to, long sums) {
+  private void dots(
+      Product p, DType type, long x, long w, long y, long from, long to, Scratch scratch) {
+    scratch.reserve((long) FOLDED * weights.partials(), 1);
+    long sums = scratch.take((long) FOLDED * weights.partials());
     int streams = weights.streams(type);
     int products = streams * p.m();
     int folded = FOLDED / products;

@@ -1,6 +1,7 @@
 package filigree.tensor.cpu;
 
 import filigree.tensor.TensorException;
+import filigree.tensor.cpu.x86.NativeRows;
 import filigree.tensor.cpu.x86.NativeTiles;
 import java.util.Optional;
 
@@ -27,6 +28,11 @@ public record Lanes(
   /** Returns the machine code that reads the panels; empty where this machine cannot run it. */
   Optional<NativeTiles> tiles() {
     return panels.flatMap(_ -> NativeTiles.ofThisProcess());
+  }
+
+  /** Returns machine code for dot products of a few rows; empty as {@link #tiles} is. */
+  Optional<NativeRows> nativeRows() {
+    return panels.flatMap(_ -> NativeRows.ofThisProcess());
   }
 
   static Lanes of(LaneChoice choice) {

@@ -5,7 +5,7 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Writes the x86-64 instructions that {@link TileProgram} is made of as bytes (Intel 64 and IA-32
+ * Writes the x86-64 instructions that the programs here are made of as bytes (Intel 64 and IA-32
  * Architectures Software Developer's Manual, volume 2; the prefix of 512-bit instructions: section
  * 2.7). Operands are in Intel's order, the destination first.
  */
@@ -144,6 +144,11 @@ final class Assembler {
     evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second);
   }
 
+  /** {@code sum += first * second}. */
+  void vfmadd231ps(Zmm sum, Zmm first, Address second) {
+    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second, Mask.NONE, ZMM_BYTES);
+  }
+
   void vaddps(Zmm to, Zmm first, Zmm second) {
     evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second);
   }
@@ -151,6 +156,23 @@ final class Assembler {
   /** Floats that the mask leaves out are not read, and stay as they are. */
   void vaddps(Zmm to, Mask mask, Zmm first, Address second) {
     evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second, mask, ZMM_BYTES);
+  }
+
+  /** Sixteen numbers of 16 bits become as many of 32; the upper halves are zeros. */
+  void vpmovzxwd(Zmm to, Address from) {
+    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x33), to, 0, from, Mask.NONE, ZMM_BYTES / 2);
+  }
+
+  /** Numbers that the mask leaves out are not read, and become zeros. */
+  void vpmovzxwd(Zmm to, Mask mask, Address from) {
+    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x33), to, 0, from, mask, ZMM_BYTES / 2, ZEROING);
+  }
+
+  /** A shift of numbers of 32 bits; empty places become zeros. */
+  void vpslld(Zmm to, Zmm from, int bits) {
+    // The operation is named by a number in place of the first operand.
+    evex(new Opcode(MAP_0F, PREFIX_66, 0, 0x72), new Zmm(6), to.number, from);
+    put(bits);
   }
 
   void vunpcklps(Zmm to, Zmm first, Zmm second) {

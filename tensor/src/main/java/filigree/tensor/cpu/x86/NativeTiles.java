@@ -1,15 +1,9 @@
 package filigree.tensor.cpu.x86;
 
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
-
 import filigree.tensor.cpu.x86.TileProgram.Left;
 import filigree.tensor.cpu.x86.TileProgram.Right;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
-import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Optional;
@@ -29,10 +23,8 @@ public final class NativeTiles {
   /** The rows that {@link #transpose} reads. */
   public static final int TRANSPOSED = 16;
 
-  private static final int FUNCTION_ALIGNMENT = 64;
-
-  private static final MethodHandle TILE = handle(15);
-  private static final MethodHandle TRANSPOSE = handle(5);
+  private static final MethodHandle TILE = Program.function(15);
+  private static final MethodHandle TRANSPOSE = Program.function(5);
 
   private final Map<Left, Map<Right, MemorySegment[]>> tiles;
   private final MemorySegment transpose;
@@ -40,14 +32,6 @@ public final class NativeTiles {
   private NativeTiles(Map<Left, Map<Right, MemorySegment[]>> tiles, MemorySegment transpose) {
     this.tiles = tiles;
     this.transpose = transpose;
-  }
-
-  @SuppressWarnings("restricted")
-  private static MethodHandle handle(int arguments) {
-    MemoryLayout[] layouts = new MemoryLayout[arguments];
-    Arrays.fill(layouts, JAVA_LONG);
-    return Linker.nativeLinker()
-        .downcallHandle(FunctionDescriptor.ofVoid(layouts), Linker.Option.critical(false));
   }
 
   /**
@@ -78,7 +62,7 @@ public final class NativeTiles {
       }
       offsets.put(left, byRight);
     }
-    code.align(FUNCTION_ALIGNMENT);
+    code.align(Program.ALIGNMENT);
     int transpose = code.position();
     TileProgram.transpose(code);
     return Program.load(code.bytes())
@@ -89,7 +73,7 @@ public final class NativeTiles {
   private static int[] assemble(Assembler code, Left left, Right right) {
     int[] offsets = new int[ROWS + 1];
     for (int height = 1; height <= ROWS; height++) {
-      code.align(FUNCTION_ALIGNMENT);
+      code.align(Program.ALIGNMENT);
       offsets[height] = code.position();
       TileProgram.tile(code, height, left, right);
     }
@@ -102,13 +86,7 @@ public final class NativeTiles {
     offsets.forEach(
         (left, byRight) -> {
           Map<Right, MemorySegment[]> slices = new EnumMap<>(Right.class);
-          byRight.forEach(
-              (right, heights) ->
-                  slices.put(
-                      right,
-                      Arrays.stream(heights)
-                          .mapToObj(memory::asSlice)
-                          .toArray(MemorySegment[]::new)));
+          byRight.forEach((right, heights) -> slices.put(right, Program.slices(memory, heights)));
           functions.put(left, slices);
         });
     return functions;

@@ -5,8 +5,10 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
+import java.util.Arrays;
 import java.util.Optional;
 
 /**
@@ -20,6 +22,9 @@ final class Program {
   private static final int EXECUTE = 4;
   private static final int PRIVATE_ANONYMOUS = 0x22;
   private static final long FAILED = -1;
+
+  /** Where functions begin, for the sake of the caches of instructions. */
+  static final int ALIGNMENT = 64;
 
   private Program() {}
 
@@ -57,6 +62,23 @@ final class Program {
     } catch (Throwable e) {
       throw new IllegalStateException(e); // C functions throw nothing
     }
+  }
+
+  /** Returns what begins at so many offsets. */
+  static MemorySegment[] slices(MemorySegment memory, int[] offsets) {
+    return Arrays.stream(offsets).mapToObj(memory::asSlice).toArray(MemorySegment[]::new);
+  }
+
+  /**
+   * Returns what calls a function of so many numbers of 64 bits that returns nothing. The garbage
+   * collector is not told, which saves most of what a call costs; so a call should be short.
+   */
+  @SuppressWarnings("restricted")
+  static MethodHandle function(int arguments) {
+    MemoryLayout[] layouts = new MemoryLayout[arguments];
+    Arrays.fill(layouts, JAVA_LONG);
+    return Linker.nativeLinker()
+        .downcallHandle(FunctionDescriptor.ofVoid(layouts), Linker.Option.critical(false));
   }
 
   @SuppressWarnings("restricted")

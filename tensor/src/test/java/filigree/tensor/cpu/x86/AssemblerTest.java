@@ -175,6 +175,42 @@ class AssemblerTest {
         new Case("cmovl r11,rax", "4c0f4cd8", c -> c.cmovl(R11, RAX)),
         new Case("cmovl rbp,r8", "490f4ce8", c -> c.cmovl(RBP, R8)),
         new Case("ret", "c3", c -> c.ret()),
+        new Case(
+            "vfmadd231ps zmm5,zmm0,[rdi+rax*4+0x40]",
+            "62f27d48b86c8701",
+            c -> c.vfmadd231ps(zmm(5), zmm(0), new Address(RDI, RAX, 4, 64))),
+        new Case(
+            "vfmadd231ps zmm20,zmm3,[r11+rax*4+0xc0]",
+            "62c26548b8648303",
+            c -> c.vfmadd231ps(zmm(20), zmm(3), new Address(R11, RAX, 4, 192))),
+        new Case(
+            "vpmovzxwd zmm0,[rsi+rax*2]",
+            "62f27d48330446",
+            c -> c.vpmovzxwd(zmm(0), new Address(RSI, RAX, 2, 0))),
+        new Case(
+            "vpmovzxwd zmm3,[rsi+rax*2+0x60]",
+            "62f27d48335c4603",
+            c -> c.vpmovzxwd(zmm(3), new Address(RSI, RAX, 2, 96))),
+        new Case("vpmovzxwd zmm19,[r9]", "62c27d483319", c -> c.vpmovzxwd(zmm(19), at(R9, 0))),
+        new Case(
+            "vpmovzxwd zmm0{k1}{z},[rsi+rax*2]",
+            "62f27dc9330446",
+            c -> c.vpmovzxwd(zmm(0), new Mask(1), new Address(RSI, RAX, 2, 0))),
+        new Case("vpslld zmm3,zmm3,0x10", "62f1654872f310", c -> c.vpslld(zmm(3), zmm(3), 16)),
+        new Case("vpslld zmm20,zmm31,0x7", "62915d4072f707", c -> c.vpslld(zmm(20), zmm(31), 7)),
+        new Case(
+            "vmovups zmm4{k1}{z},[r11+rax*4]",
+            "62d17cc9102483",
+            c -> c.vmovups(zmm(4), new Mask(1), new Address(R11, RAX, 4, 0))),
+        new Case(
+            "vmovups [r8+0xc]{k2},zmm5",
+            "62d17c4a11a80c000000",
+            c -> c.vmovups(at(R8, 12), new Mask(2), zmm(5))),
+        new Case("and r12,-16", "4983e4f0", c -> c.and(R12, -16)),
+        new Case(
+            "prefetcht1 [rsi+rax*2+0x2040]",
+            "0f18944640200000",
+            c -> c.prefetcht1(new Address(RSI, RAX, 2, 8256))),
         new Case("vaddps zmm7,zmm7,zmm6", "62f1444858fe", c -> c.vaddps(zmm(7), zmm(7), zmm(6))),
         new Case("kmovw k3,ebp", "c5f892dd", c -> c.kmovw(new Mask(3), RBP)),
         new Case("prefetcht1 [rcx]", "0f1811", c -> c.prefetcht1(at(RCX, 0))),

@@ -1,0 +1,203 @@
+package filigree.tensor.cpu.x86;
+
+import static filigree.tensor.cpu.x86.Assembler.Register.R10;
+import static filigree.tensor.cpu.x86.Assembler.Register.R11;
+import static filigree.tensor.cpu.x86.Assembler.Register.R12;
+import static filigree.tensor.cpu.x86.Assembler.Register.R8;
+import static filigree.tensor.cpu.x86.Assembler.Register.R9;
+import static filigree.tensor.cpu.x86.Assembler.Register.RAX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RBX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RCX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RDI;
+import static filigree.tensor.cpu.x86.Assembler.Register.RDX;
+import static filigree.tensor.cpu.x86.Assembler.Register.RSI;
+
+import filigree.tensor.DType;
+import filigree.tensor.cpu.x86.Assembler.Address;
+import filigree.tensor.cpu.x86.Assembler.Condition;
+import filigree.tensor.cpu.x86.Assembler.Label;
+import filigree.tensor.cpu.x86.Assembler.Mask;
+import filigree.tensor.cpu.x86.Assembler.Register;
+import filigree.tensor.cpu.x86.Assembler.Zmm;
+
+/**
+ * The instructions of dot products of a few rows of x with many rows of weights, for AVX-512 and
+ * the calling convention of Linux (System V ABI, AMD64 supplement, section 3.2).
+ *
+ * <p>Memory sets the pace. Rows of weights lie one after another, so that they are one run of
+ * memory, of which the lines {@link #AHEAD} bytes further are asked for, whether they belong to
+ * this row or to a later one. The processor's own prefetching stops at every page of 4 KiB and
+ * needs a few lines to begin again.
+ */
+final class RowProgram {
+  /** The most rows of x. */
+  static final int MOST = 4;
+
+  private static final int AHEAD = 8192;
+  private static final int LINE = 64;
+  private static final int LANES = 16;
+  private static final int VECTOR = LANES * Float.BYTES;
+  private static final int BF16_DROPPED_BITS = 16;
+
+  /** Vectors in a round of the loop, each with sums of its own: additions wait for one another. */
+  private static final int VECTORS = 4;
+
+  // The arguments, and the rows of x after the first.
+  private static final Register W = RSI;
+  private static final Register COLUMNS = RDX;
+  private static final Register ROWS = RCX;
+  private static final Register OUT = R8;
+  private static final Register MASK = R9;
+  private static final Register[] X = {RDI, R9, R10, R11};
+
+  // Columns: where the row is read, where rounds end, where whole vectors end.
+  private static final Register AT = RAX;
+  private static final Register ROUNDS_END = RBX;
+  private static final Register VECTORS_END = R12;
+
+  private static final Mask END = new Mask(1);
+  private static final Mask FIRST = new Mask(2);
+
+  // Registers of numbers: weights, something else, then sums.
+  private static final Zmm OTHER = new Zmm(VECTORS);
+  private static final int FIRST_SUM = VECTORS + 1;
+
+  private final Assembler code;
+  private final DType type;
+  private final int count;
+
+  private RowProgram(Assembler code, DType type, int count) {
+    this.code = code;
+    this.type = type;
+    this.count = count;
+  }
+
+  /**
+   * Writes the function
+   *
+   * <pre>
+   * void dots(const float *x, const void *w, long columns, long rows, float *out, long mask)
+   * </pre>
+   *
+   * <p>which sets {@code out[j][i] = x[i] . w[j]} for all rows j of w and i of x, both contiguous.
+   * The mask has the lowest {@code columns % 16} bits set.
+   *
+   * @param type of the weights, F32 or BF16
+   * @param count rows of x, 1 to {@link #MOST}
+   */
+  static void dots(Assembler code, DType type, int count) {
+    new RowProgram(code, type, count).write();
+  }
+
+  private void write() {
+    code.push(ROUNDS_END);
+    code.push(VECTORS_END);
+    code.mov(AT, MASK);
+    code.kmovw(END, AT);
+    code.mov(AT, 1);
+    code.kmovw(FIRST, AT);
+    for (int i = 1; i < count; i++) {
+      code.lea(X[i], new Address(X[i - 1], COLUMNS, Float.BYTES, 0));
+    }
+    code.mov(ROUNDS_END, COLUMNS);
+    code.and(ROUNDS_END, -VECTORS * LANES);
+    code.mov(VECTORS_END, COLUMNS);
+    code.and(VECTORS_END, -LANES);
+    Label row = new Label();
+    code.align(LINE);
+    code.bind(row);
+    for (int i = 0; i < count; i++) {
+      for (int j = 0; j < VECTORS; j++) {
+        code.vpxord(sum(i, j), sum(i, j), sum(i, j));
+      }
+    }
+    code.mov(AT, 0);
+    loop(ROUNDS_END, VECTORS);
+    loop(VECTORS_END, 1);
+    end();
+    for (int i = 0; i < count; i++) {
+      addUp(i);
+      code.vmovups(Address.at(OUT, i * Float.BYTES), FIRST, sum(i, 0));
+    }
+    code.lea(W, new Address(W, COLUMNS, type.bytes(), 0));
+    code.add(OUT, count * Float.BYTES);
+    code.dec(ROWS);
+    code.jump(Condition.NOT_ZERO, row);
+    code.pop(VECTORS_END);
+    code.pop(ROUNDS_END);
+    code.vzeroupper();
+    code.ret();
+  }
+
+  private Zmm sum(int row, int vector) {
+    return new Zmm(FIRST_SUM + row * VECTORS + vector);
+  }
+
+  private Address weights(int bytes) {
+    return new Address(W, AT, type.bytes(), bytes);
+  }
+
+  private void loop(Register end, int vectors) {
+    Label next = new Label();
+    Label done = new Label();
+    code.cmp(AT, end);
+    code.jump(Condition.ZERO, done);
+    code.bind(next);
+    for (int j = 0; j < vectors; j++) {
+      Zmm w = new Zmm(j);
+      if (type == DType.BF16) {
+        code.vpmovzxwd(w, weights(j * LANES * Short.BYTES));
+        code.vpslld(w, w, BF16_DROPPED_BITS);
+      } else {
+        code.vmovups(w, weights(j * VECTOR));
+      }
+      int at = j * LANES * type.bytes();
+      if (at % LINE == 0) {
+        // Between the loads: after all of them, bfloat16 is read at 0.85 of this rate.
+        code.prefetcht1(weights(AHEAD + at));
+      }
+      for (int i = 0; i < count; i++) {
+        code.vfmadd231ps(sum(i, j), w, new Address(X[i], AT, Float.BYTES, j * VECTOR));
+      }
+    }
+    code.add(AT, vectors * LANES);
+    code.cmp(AT, end);
+    code.jump(Condition.NOT_ZERO, next);
+    code.bind(done);
+  }
+
+  /** The last columns, less than a vector. */
+  private void end() {
+    Zmm w = new Zmm(0);
+    if (type == DType.BF16) {
+      code.vpmovzxwd(w, END, weights(0));
+      code.vpslld(w, w, BF16_DROPPED_BITS);
+    } else {
+      code.vmovups(w, END, weights(0));
+    }
+    for (int i = 0; i < count; i++) {
+      code.vmovups(OTHER, END, new Address(X[i], AT, Float.BYTES, 0));
+      code.vfmadd231ps(sum(i, 0), w, OTHER);
+    }
+  }
+
+  /** Leaves the sum of all numbers of a row's vectors in the first lane of its first vector. */
+  private void addUp(int row) {
+    for (int apart = VECTORS / 2; apart > 0; apart /= 2) {
+      for (int j = 0; j < apart; j++) {
+        code.vaddps(sum(row, j), sum(row, j), sum(row, j + apart));
+      }
+    }
+    Zmm total = sum(row, 0);
+    code.vshuff32x4(OTHER, total, total, 0b01_00_11_10);
+    code.vaddps(total, total, OTHER);
+    code.vshuff32x4(OTHER, total, total, 0b10_11_00_01);
+    code.vaddps(total, total, OTHER);
+    // Of four numbers a, b, c, d in each quarter: a + c, a + c, b + d, b + d.
+    code.vunpcklps(OTHER, total, total);
+    code.vunpckhps(total, total, total);
+    code.vaddps(total, total, OTHER);
+    code.vunpckhpd(OTHER, total, total);
+    code.vaddps(total, total, OTHER);
+  }
+}
