@@ -20,8 +20,10 @@ import java.lang.management.ManagementFactory;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -44,9 +46,9 @@ import jdk.incubator.vector.VectorSpecies;
  * </pre>
  *
  * <p>{@code --rounds K} sets how often each is measured, {@code --tokens N} how many tokens a round
- * generates. {@code --threads 1 --clock cpu} counts the time of the thread, for a machine that
- * others use. Measurements and the reading of the array take turns; a share is taken within a
- * round.
+ * generates, {@code --dtype bf16} how the model's matrices are stored. {@code --threads 1 --clock
+ * cpu} counts the time of the thread, for a machine that others use. Measurements and the reading
+ * of the array take turns; a share is taken within a round.
  */
 final class DecodeBenchmark {
   private static final long ARRAY_BYTES = 1L << 30;
@@ -304,14 +306,19 @@ final class DecodeBenchmark {
     private final Transformer transformer;
     private final int[] prompt = {464, 2068, 7586, 21831, 18045, 625, 262, 16931};
 
-    Model(Kernels kernels) {
+    Model(Kernels kernels, DType stored) {
       this.kernels = kernels;
       ModelConfig config = Step.GPT2.config();
-      this.transformer =
-          new Transformer(
-              config,
-              Parameters.random(config, DType.F32, memory, new Parameters.Draw(DEVIATION, SEED)),
-              memory);
+      Parameters drawn =
+          Parameters.random(config, DType.F32, memory, new Parameters.Draw(DEVIATION, SEED));
+      Map<String, Tensor> weights = new LinkedHashMap<>();
+      for (Param param : drawn.all()) {
+        boolean matrix = param.value().shape().rank() == 2;
+        Tensor weight = memory.allocate(param.value().shape(), matrix ? stored : DType.F32);
+        kernels.cast(param.value(), weight);
+        weights.put(param.name(), weight);
+      }
+      this.transformer = new Transformer(config, Parameters.of(config, weights), memory);
     }
 
     /** Bytes of weights that a token reads: of the positions it needs one row. */
@@ -377,7 +384,8 @@ final class DecodeBenchmark {
   private static void generate(Kernels kernels, Reader reader, Arguments arguments) {
     int rounds = arguments.number("rounds", 5);
     int tokens = arguments.number("tokens", 64);
-    try (Model model = new Model(kernels);
+    DType stored = stored(arguments);
+    try (Model model = new Model(kernels, stored);
         Workspace memory = new Workspace("array")) {
       Tensor array = memory.allocate(Shape.of(ARRAY_BYTES / Float.BYTES), DType.F32);
       kernels.fill(array, 1);
@@ -399,8 +407,9 @@ final class DecodeBenchmark {
       model.check(last);
       System.out.printf(
           Locale.ROOT,
-          "GPT-2 small, F32, %d MB of weights a token: %.1f tokens/s; reading %.1f GB/s would give"
+          "GPT-2 small, %s, %d MB of weights a token: %.1f tokens/s; reading %.1f GB/s would give"
               + " %.1f; share %.2f (rounds %s)%n",
+          stored,
           model.bytesPerToken() / 1_000_000,
           median(speeds),
           median(readings) / 1e9,
@@ -413,10 +422,18 @@ final class DecodeBenchmark {
     }
   }
 
+  private static DType stored(Arguments arguments) {
+    return switch (arguments.text("dtype", "f32")) {
+      case "f32" -> DType.F32;
+      case "bf16" -> DType.BF16;
+      default -> throw new IllegalArgumentException("--dtype is f32 or bf16");
+    };
+  }
+
   private static void profile(Kernels kernels, Arguments arguments) {
     int tokens = arguments.number("tokens", 64);
     TimedKernels timed = new TimedKernels(kernels);
-    try (Model model = new Model(timed.kernels())) {
+    try (Model model = new Model(timed.kernels(), stored(arguments))) {
       double[] millis = new double[tokens - 1];
       for (int i = 0; i < 4; i++) {
         model.generate(tokens, millis, System::nanoTime);

@@ -101,12 +101,13 @@ final class FewRows {
       long from,
       long to,
       Scratch scratch) {
-    int rows = Math.max(1, CALL_BYTES / Math.max(1, p.k() * type.bytes()));
-    scratch.reserve((long) rows * p.m(), 1);
-    long sums = scratch.take((long) rows * p.m());
+    long rowBytes = (long) p.k() * type.bytes();
+    long rows = Math.max(1, Math.min(to - from, CALL_BYTES / Math.max(1, rowBytes)));
+    scratch.reserve(rows * p.m(), 1);
+    long sums = scratch.take(rows * p.m());
     for (long first = from; first < to; first += rows) {
       int count = (int) Math.min(rows, to - first);
-      loops.dots(type, p.m(), x, w + first * p.k() * type.bytes(), p.k(), count, sums);
+      loops.dots(type, p.m(), x, w + first * rowBytes, p.k(), count, sums);
       for (int row = 0; row < p.m(); row++) {
         for (int i = 0; i < count; i++) {
           long sum = sums + (long) (i * p.m() + row) * Float.BYTES;
