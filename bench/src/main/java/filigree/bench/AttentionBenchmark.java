@@ -10,7 +10,8 @@ import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.Param;
 
 /**
- * Causal attention with every gate open and with sampled gates, forward and backward.
+ * Causal attention with every gate open, with sampled gates and with hard ones, of which half are
+ * open or, after post-training, few: forward and backward.
  *
  * <p>{@code bench/run jmh Attention -p gate=sampled -p shape=1x1024x4x64}
  */
@@ -19,8 +20,8 @@ public class AttentionBenchmark extends KernelBenchmark {
   @Param({"8x128x4x64", "1x1024x4x64", "2x128x12x64"})
   public String shape;
 
-  /** {@code open} or {@code sampled}. */
-  @Param({"open", "sampled"})
+  /** {@code open}, {@code sampled}, {@code hard} or {@code few}: one in 160 open. */
+  @Param({"open", "sampled", "hard", "few"})
   public String gate;
 
   private AttentionSpec spec;
@@ -48,6 +49,8 @@ public class AttentionBenchmark extends KernelBenchmark {
         switch (gate) {
           case "open" -> Gate.open();
           case "sampled" -> new Gate.Sampled(0, new NoiseKey(1, 1, 0));
+          case "hard" -> new Gate.Hard(0);
+          case "few" -> new Gate.Hard(-2.5);
           default -> throw new IllegalArgumentException("there is no gate " + gate);
         };
     spec = new AttentionSpec(heads, heads, length, 1 / Math.sqrt(length), chosen);

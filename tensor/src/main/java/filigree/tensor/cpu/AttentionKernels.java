@@ -7,29 +7,26 @@ import filigree.tensor.NoiseKey;
 import filigree.tensor.ShapeSpec;
 import filigree.tensor.Tensor;
 import filigree.tensor.TensorException;
+import filigree.tensor.cpu.AttentionLayout.QueryTile;
+import filigree.tensor.cpu.HeadProducts.Before;
 import java.util.Arrays;
 
 /**
- * Gated causal attention, forward and backward, in tiles of queries. A tile's scores are one matrix
- * product against the keys that its last query sees; softmax and gates work on its rows while they
- * are in the cache; a second product makes the output. No table of all queries and keys exists.
- *
- * <p>Heads are read where they lie, by the strides of the matrix products: nothing is permuted.
+ * Gated causal attention, forward and backward, in tiles of queries. A tile's scores are a matrix
+ * product with the keys that its queries see; softmax and gates work on its rows while they are in
+ * the cache; a second product makes the output ({@link HeadProducts}). No table of all queries and
+ * keys exists.
  */
 final class AttentionKernels {
-  private static final int TILE = 32;
-
-  // Up to this many multiply-adds OpenBLAS 0.3.19 has loops for AVX-512 that pack nothing, unless
-  // the
-  // right matrix is transposed: 160 to 190 GFLOP/s a core over tiles of 32 queries and heads of 64,
-  // 90 to 125 beyond.
-  private static final int SMALL_PRODUCT = 1_000_000;
-
-  // With fewer queries, transposing keys would cost more than it saves.
+  // With fewer queries, putting keys into another order would cost more than it saves.
   private static final int FEW_QUERIES = 16;
 
-  // Tiles of one head that share its transposed keys.
+  // Tiles of one head that share its keys in another order.
   private static final int GROUP = 8;
+
+  // Where fewer edges of a tile are open, values are read one by one: an edge by itself takes as
+  // long as that many by matrix products.
+  private static final int SPARSE = 8;
 
   private static final int REPORTED = AttentionRows.REPORTED;
 
@@ -38,7 +35,6 @@ final class AttentionKernels {
   private final ElementLanes elements;
   private final GateLanes gates;
   private final Lanes lanes;
-  private final Transposition transposition;
 
   AttentionKernels(Workers workers, Lanes lanes) {
     this.workers = workers;
@@ -46,87 +42,22 @@ final class AttentionKernels {
     this.elements = lanes.elements();
     this.gates = lanes.gates();
     this.lanes = lanes;
-    this.transposition = new Transposition(lanes.tiles());
   }
 
-  /** Sizes and strides of one call; strides in floats. */
-  private record Layout(AttentionSpec spec, int batch, int queries, int keys) {
-    int strideQ() {
-      return spec.heads() * spec.headDim();
-    }
-
-    int strideK() {
-      return spec.kvHeads() * spec.headDim();
-    }
-
-    int group() {
-      return spec.heads() / spec.kvHeads();
-    }
-
-    int tiles() {
-      return (queries + TILE - 1) / TILE;
-    }
-
-    boolean transposes() {
-      return queries >= FEW_QUERIES;
-    }
-
-    /** Keys that one product of a tile takes. */
-    int chunk() {
-      return Math.max(16, SMALL_PRODUCT / (TILE * spec.headDim()) / 16 * 16);
-    }
-
-    /** Floats from one row of a tile to the next: whole cache lines, not a power of two. */
-    int strideS() {
-      return (keys + GateLanes.ROOM + 31) / 32 * 32 + 16;
-    }
-
-    long q(int b, int head, int query) {
-      return (((long) b * queries + query) * strideQ() + (long) head * spec.headDim())
-          * Float.BYTES;
-    }
-
-    long k(int b, int kvHead) {
-      return ((long) b * keys * strideK() + (long) kvHead * spec.headDim()) * Float.BYTES;
-    }
-
-    long row(int b, int head, int query) {
-      return ((long) (b * spec.heads() + head) * queries + query) * Float.BYTES;
-    }
-
-    /** One past the last key that the query sees. */
-    int end(int query) {
-      return keys - queries + query + 1;
-    }
-
-    /** The first key that the query sees. */
-    int firstKey(int query) {
-      return spec.firstKey(keys - queries + query);
-    }
-
-    long pairs() {
-      return spec.pairs(queries, keys);
-    }
-
-    /** How many queries see key 0. */
-    long firstPairs() {
-      return Math.max(0, Math.min(queries, (long) spec.window() - (keys - queries)));
-    }
-  }
-
-  private static Layout layout(
+  private static AttentionLayout layout(
       String kernel, AttentionSpec spec, ShapeSpec.Check check, Tensor q, Tensor k, Tensor v) {
     String kv = " " + spec.kvHeads() + " " + spec.headDim();
     check
         .that("q", q, "batch query " + spec.heads() + " " + spec.headDim())
         .that("k", k, "batch key" + kv)
         .that("v", v, "batch key" + kv);
-    Layout layout =
-        new Layout(spec, check.length("batch"), check.length("query"), check.length("key"));
-    if (layout.queries > layout.keys) {
+    AttentionLayout layout =
+        new AttentionLayout(
+            spec, check.length("batch"), check.length("query"), check.length("key"));
+    if (layout.queries() > layout.keys()) {
       throw new TensorException(
           "%s: %d queries but only %d keys; queries stand at the last positions of the keys"
-              .formatted(kernel, layout.queries, layout.keys));
+              .formatted(kernel, layout.queries(), layout.keys()));
     }
     return layout;
   }
@@ -143,7 +74,7 @@ final class AttentionKernels {
     Checks.floats("attention", q, k, v, out, logSumExp, expected);
     Checks.type("attention", "counts", counts, DType.F64);
     ShapeSpec.Check check = ShapeSpec.check("attention");
-    Layout layout = layout("attention", spec, check, q, k, v);
+    AttentionLayout layout = layout("attention", spec, check, q, k, v);
     check
         .that("out", out, "batch query " + spec.heads() + " " + spec.headDim())
         .that("logSumExp", logSumExp, "batch " + spec.heads() + " query")
@@ -172,7 +103,7 @@ final class AttentionKernels {
     String kernel = "attentionBackward";
     Checks.floats(kernel, q, k, v, out, logSumExp, dout, dexpected, dq, dk, dv);
     ShapeSpec.Check check = ShapeSpec.check(kernel);
-    Layout layout = layout(kernel, spec, check, q, k, v);
+    AttentionLayout layout = layout(kernel, spec, check, q, k, v);
     String queryShape = "batch query " + spec.heads() + " " + spec.headDim();
     String keyShape = "batch key " + spec.kvHeads() + " " + spec.headDim();
     check
@@ -195,139 +126,33 @@ final class AttentionKernels {
         .run();
   }
 
-  /** The tile of queries that a product is of, and the keys that it sees: {@code [from, to)}. */
-  private record Keys(Layout layout, int count, int from, int to) {
-    long stride() {
-      return (long) layout.strideK() * Float.BYTES;
-    }
+  /** Chooses by form alone. The products have scratch memory of their own. */
+  private HeadProducts products(AttentionLayout layout, Scratch scratch) {
+    return layout.queries() >= FEW_QUERIES && lanes.tiles().isPresent()
+        ? new TileHeadProducts(layout, lanes, scratch.second())
+        : new BlasHeadProducts(layout);
   }
 
-  /**
-   * Scores of a tile, [query, key]: {@code factor a b^T}, with b the keys or values of a head.
-   *
-   * @param rows the queries, or gradients of outputs
-   * @param b [key, headDim]
-   * @param transposed b as {@link #transpose} left it, or 0
-   */
-  private static void scores(
-      Keys keys, float factor, long rows, long b, long transposed, long out) {
-    Layout layout = keys.layout;
-    int headDim = layout.spec.headDim();
-    int stride = layout.strideS();
-    if (keys.count == 1 || transposed == 0) {
-      long first = b + keys.from * keys.stride();
-      long to = out + (long) keys.from * Float.BYTES;
-      int n = keys.to - keys.from;
-      if (keys.count == 1) {
-        OpenBlas.sgemv(false, n, headDim, factor, first, layout.strideK(), rows, 1, 0, to, 1);
-      } else {
-        OpenBlas.sgemm(
-            new Product(
-                false,
-                true,
-                keys.count,
-                n,
-                headDim,
-                factor,
-                0,
-                layout.strideQ(),
-                layout.strideK(),
-                stride),
-            rows,
-            first,
-            to);
-      }
-      return;
+  /** Writes a tile's queries times the scale, [query, headDim]. */
+  private void scaleQueries(QueryTile tile, long queries, Buffers buffers) {
+    AttentionSpec spec = tile.layout().spec();
+    long next = (long) tile.layout().strideQ() * Float.BYTES;
+    long row = (long) spec.headDim() * Float.BYTES;
+    for (int i = 0; i < tile.count(); i++) {
+      elements.scale((float) spec.scale(), queries + i * next, buffers.q + i * row, spec.headDim());
     }
-    for (int key = keys.from; key < keys.to; key += layout.chunk()) {
-      int n = Math.min(layout.chunk(), keys.to - key);
-      long at = (long) key * Float.BYTES;
-      OpenBlas.sgemm(
-          new Product(
-              false, false, keys.count, n, headDim, factor, 0, layout.strideQ(), stride, stride),
-          rows,
-          transposed + at,
-          out + at);
-    }
-  }
-
-  /** A mixture of a head's keys or values for each query of a tile: {@code factor weights b}. */
-  private static void mix(Keys keys, float factor, long weights, long b, long out) {
-    Layout layout = keys.layout;
-    int headDim = layout.spec.headDim();
-    for (int key = keys.from; key < keys.to; key += layout.chunk()) {
-      int n = Math.min(layout.chunk(), keys.to - key);
-      long from = weights + (long) key * Float.BYTES;
-      long first = b + key * keys.stride();
-      float beta = key == keys.from ? 0 : 1;
-      if (keys.count == 1) {
-        OpenBlas.sgemv(true, n, headDim, factor, first, layout.strideK(), from, 1, beta, out, 1);
-      } else {
-        OpenBlas.sgemm(
-            new Product(
-                false,
-                false,
-                keys.count,
-                headDim,
-                n,
-                factor,
-                beta,
-                layout.strideS(),
-                layout.strideK(),
-                layout.strideQ()),
-            from,
-            first,
-            out);
-      }
-    }
-  }
-
-  /** What each key or value gets from a tile's queries: {@code out += factor weights^T rows}. */
-  private static void spread(
-      Keys keys, float factor, long weights, long rows, float beta, long out) {
-    Layout layout = keys.layout;
-    for (int key = keys.from; key < keys.to; key += layout.chunk()) {
-      int n = Math.min(layout.chunk(), keys.to - key);
-      OpenBlas.sgemm(
-          new Product(
-              true,
-              false,
-              n,
-              layout.spec.headDim(),
-              keys.count,
-              factor,
-              beta,
-              layout.strideS(),
-              layout.strideQ(),
-              layout.strideK()),
-          weights + (long) key * Float.BYTES,
-          rows,
-          out + key * keys.stride());
-    }
-  }
-
-  /** Writes the keys {@code [from, to)} of a head as columns: [headDim, strideS]. */
-  private void transpose(Layout layout, long keys, int from, int to, long out) {
-    long row = (long) layout.strideK() * Float.BYTES;
-    transposition.run(
-        keys + from * row,
-        row,
-        to - from,
-        layout.spec.headDim(),
-        out + (long) from * Float.BYTES,
-        (long) layout.strideS() * Float.BYTES);
   }
 
   /** Zeroes what a row of a tile does not see, so that the tile's products may run over all. */
-  private void clearUnseen(long row, AttentionRows.Row sees, Keys keys) {
+  private void clearUnseen(long row, AttentionRows.Row sees, QueryTile tile) {
     int end = sees.first + sees.seen;
-    elements.fill(0, row + (long) keys.from * Float.BYTES, sees.first - keys.from);
-    elements.fill(0, row + (long) end * Float.BYTES, keys.to - end);
+    elements.fill(0, row + (long) tile.from() * Float.BYTES, sees.first - tile.from());
+    elements.fill(0, row + (long) end * Float.BYTES, tile.to() - end);
   }
 
-  /** One forward call; each task is one tile of one head. */
+  /** One forward call; each task is some tiles of one head. */
   private final class Forward {
-    private final Layout layout;
+    private final AttentionLayout layout;
     private final long q;
     private final long k;
     private final long v;
@@ -336,21 +161,21 @@ final class AttentionKernels {
     private final double[] reports;
     private final AttentionRows rowSteps;
 
-    Forward(Layout layout, long q, long k, long v, long out, long logSumExp) {
+    Forward(AttentionLayout layout, long q, long k, long v, long out, long logSumExp) {
       this.layout = layout;
       this.q = q;
       this.k = k;
       this.v = v;
       this.out = out;
       this.logSumExp = logSumExp;
-      this.rowSteps = new AttentionRows(layout.spec.gate(), lanes);
-      this.reports = new double[layout.batch * layout.spec.heads() * layout.tiles() * REPORTED];
+      this.rowSteps = new AttentionRows(layout.spec().gate(), lanes);
+      this.reports = new double[layout.batch() * layout.spec().heads() * layout.tiles() * REPORTED];
     }
 
     void run() {
-      int heads = layout.spec.heads();
+      int heads = layout.spec().heads();
       int tiles = layout.tiles();
-      int tables = layout.batch * heads;
+      int tables = layout.batch() * heads;
       int group = Math.clamp((long) tables * tiles / (4L * workers.count()), 1, GROUP);
       int groups = (tiles + group - 1) / group;
       // Long ones first: they are the last queries, and what is left for the end should be short.
@@ -364,63 +189,86 @@ final class AttentionKernels {
     }
 
     private void tiles(int b, int head, int firstTile, int endTile, Scratch scratch) {
-      int stride = layout.strideS();
-      int headDim = layout.transposes() ? layout.spec.headDim() : 0;
-      int rows = Math.min(TILE, layout.queries);
-      scratch.reserve(
-          (long) (rows + headDim + AttentionRows.BUFFERS) * stride, 2 + AttentionRows.BUFFERS);
-      long s = scratch.take((long) rows * stride);
-      long transposed = 0;
-      long keys = k + layout.k(b, head / layout.group());
-      if (layout.transposes()) {
-        transposed = scratch.take((long) headDim * stride);
-        int end = Math.min(endTile * TILE, layout.queries);
-        transpose(layout, keys, layout.firstKey(firstTile * TILE), layout.end(end - 1), transposed);
-      }
-      AttentionRows.Row row = new AttentionRows.Row(scratch, stride);
-      row.batch = b;
-      row.head = head;
-      for (int tile = firstTile; tile < endTile; tile++) {
-        tile(tile, transposed, s, row);
+      HeadProducts products = products(layout, scratch);
+      Buffers buffers = Buffers.forward(scratch, layout);
+      long kv = layout.k(b, head / layout.group());
+      int from = layout.tile(firstTile).from();
+      int to = layout.tile(endTile - 1).to();
+      long keys = products.forScores(k + kv, from, to);
+      long values = products.forMix(v + kv, from, to);
+      buffers.row.batch = b;
+      buffers.row.head = head;
+      for (int index = firstTile; index < endTile; index++) {
+        QueryTile tile = layout.tile(index);
+        long queries = layout.q(b, head, tile.first());
+        scaleQueries(tile, q + queries, buffers);
+        products.scores(tile, buffers.q, layout.spec().headDim(), keys, buffers.s);
+        float[] factors = rows(tile, buffers);
+        if (isSparse(buffers.row.report, tile)) {
+          mixOpen(tile, buffers, v + kv, out + queries);
+        } else {
+          products.mix(tile, buffers.s, values, out + queries);
+        }
+        for (int i = 0; i < tile.count(); i++) {
+          long at = out + queries + (long) i * layout.strideQ() * Float.BYTES;
+          elements.scale(factors[i], at, at, layout.spec().headDim());
+        }
+        int table = b * layout.spec().heads() + head;
+        int place = (table * layout.tiles() + index) * REPORTED;
+        System.arraycopy(buffers.row.report, 0, reports, place, REPORTED);
       }
     }
 
-    private void tile(int tile, long transposed, long s, AttentionRows.Row row) {
-      AttentionSpec spec = layout.spec;
-      int first = tile * TILE;
-      int count = Math.min(TILE, layout.queries - first);
-      Keys keys = new Keys(layout, count, layout.firstKey(first), layout.end(first + count - 1));
-      long kv = layout.k(row.batch, row.head / layout.group());
-      long queries = layout.q(row.batch, row.head, first);
-      scores(keys, (float) spec.scale(), q + queries, k + kv, transposed, s);
+    /** Makes gated exponentials of scores and returns what each row has to be multiplied with. */
+    private float[] rows(QueryTile tile, Buffers buffers) {
+      AttentionRows.Row row = buffers.row;
       Arrays.fill(row.report, 0);
-      float[] factors = new float[count];
-      for (int i = 0; i < count; i++) {
-        long scores = s + (long) i * layout.strideS() * Float.BYTES;
-        row.at(layout.firstKey(first + i), layout.end(first + i));
+      float[] factors = new float[tile.count()];
+      for (int i = 0; i < tile.count(); i++) {
+        int query = tile.first() + i;
+        long scores = buffers.s + (long) i * layout.strideS() * Float.BYTES;
+        row.at(layout.firstKey(query), layout.end(query));
         row.s = scores + (long) row.first * Float.BYTES;
         rowSteps.forward(row);
         factors[i] = (float) (1 / row.sum);
-        Native.putFloat(logSumExp + layout.row(row.batch, row.head, first + i), row.logSumExp);
-        clearUnseen(scores, row, keys);
+        Native.putFloat(logSumExp + layout.row(row.batch, row.head, query), row.logSumExp);
+        clearUnseen(scores, row, tile);
       }
-      mix(keys, 1, s, v + kv, out + queries);
-      for (int i = 0; i < count; i++) {
-        long at = out + queries + (long) i * layout.strideQ() * Float.BYTES;
-        elements.scale(factors[i], at, at, spec.headDim());
+      return factors;
+    }
+
+    /** Tells whether so few gates of a tile are open that the closed ones are better left out. */
+    private boolean isSparse(double[] report, QueryTile tile) {
+      // Of sampled gates the open ones are not counted.
+      return layout.spec().gate() instanceof Gate.Hard
+          && report[1 + AttentionSpec.OPEN] * SPARSE <= tile.pairs();
+    }
+
+    /** The mixture of values over open gates alone, in the order of the keys. */
+    private void mixOpen(QueryTile tile, Buffers buffers, long values, long to) {
+      int headDim = layout.spec().headDim();
+      for (int i = 0; i < tile.count(); i++) {
+        int first = layout.firstKey(tile.first() + i);
+        long weights = buffers.s + ((long) i * layout.strideS() + first) * Float.BYTES;
+        int open = gates.open(weights, layout.end(tile.first() + i) - first, buffers.row.indices);
+        long at = to + (long) i * layout.strideQ() * Float.BYTES;
+        elements.fill(0, at, headDim);
+        for (int j = 0; j < open; j++) {
+          int key = Native.getInt(buffers.row.indices + (long) j * Integer.BYTES);
+          float weight = Native.getFloat(weights + (long) key * Float.BYTES);
+          long value = values + (long) (first + key) * layout.strideK() * Float.BYTES;
+          elements.axpy(weight, value, at, headDim);
+        }
       }
-      int table = row.batch * spec.heads() + row.head;
-      System.arraycopy(
-          row.report, 0, reports, (table * layout.tiles() + tile) * REPORTED, REPORTED);
     }
 
     /** Adds what the tiles reported, in their order. */
     void report(long expected, long counts) {
-      boolean open = layout.spec.gate() instanceof Gate.Open;
+      boolean open = layout.spec().gate() instanceof Gate.Open;
       long pairs = layout.pairs();
       int tiles = layout.tiles();
       double[] sums = new double[REPORTED];
-      for (int table = 0; table < layout.batch * layout.spec.heads(); table++) {
+      for (int table = 0; table < layout.batch() * layout.spec().heads(); table++) {
         for (int column = 0; column < REPORTED; column++) {
           sums[column] = 0;
           for (int tile = 0; tile < tiles; tile++) {
@@ -431,7 +279,7 @@ final class AttentionKernels {
           sums[0] = pairs;
           sums[1 + AttentionSpec.OPEN] = pairs;
           sums[1 + AttentionSpec.FIRST] = layout.firstPairs();
-          sums[1 + AttentionSpec.DIAGONAL] = layout.queries;
+          sums[1 + AttentionSpec.DIAGONAL] = layout.queries();
         }
         double mean = pairs == 0 ? (open ? 1 : 0) : sums[0] / pairs;
         Native.putFloat(expected + (long) table * Float.BYTES, (float) mean);
@@ -445,7 +293,7 @@ final class AttentionKernels {
 
   /** One backward call; each task is one key-value head, which owns its dk and dv. */
   private final class Backward {
-    private final Layout layout;
+    private final AttentionLayout layout;
     private final long q;
     private final long k;
     private final long v;
@@ -459,7 +307,7 @@ final class AttentionKernels {
     private final AttentionRows rowSteps;
 
     Backward(
-        Layout layout,
+        AttentionLayout layout,
         long[] inputs,
         long out,
         long logSumExp,
@@ -477,103 +325,126 @@ final class AttentionKernels {
       this.dq = gradients[0];
       this.dk = gradients[1];
       this.dv = gradients[2];
-      this.rowSteps = new AttentionRows(layout.spec.gate(), lanes);
+      this.rowSteps = new AttentionRows(layout.spec().gate(), lanes);
     }
 
     void run() {
-      int kvHeads = layout.spec.kvHeads();
+      int kvHeads = layout.spec().kvHeads();
       workers.run(
-          layout.batch * kvHeads,
+          layout.batch() * kvHeads,
           (task, scratch) -> {
             int b = task / kvHeads;
             int kvHead = task % kvHeads;
-            if (layout.queries == 0) {
+            if (layout.queries() == 0) {
               clear(b, kvHead);
               return;
             }
-            Tile buffers = Tile.in(scratch, layout);
-            if (layout.transposes()) {
-              transpose(layout, k + layout.k(b, kvHead), 0, layout.keys, buffers.keys);
-              transpose(layout, v + layout.k(b, kvHead), 0, layout.keys, buffers.values);
-            }
+            HeadProducts products = products(layout, scratch);
+            Buffers buffers = Buffers.backward(scratch, layout);
+            long kv = layout.k(b, kvHead);
+            Head keys =
+                new Head(
+                    products.forScores(k + kv, 0, layout.keys()),
+                    products.forScores(v + kv, 0, layout.keys()),
+                    products.forMix(k + kv, 0, layout.keys()));
             // Without a window the last tile sees every key, so it may write dk and dv; the others
             // add to them.
-            float beta = 0;
-            if (layout.spec.window() < layout.keys) {
+            Before before = Before.NOTHING;
+            if (layout.spec().window() < layout.keys()) {
               clear(b, kvHead);
-              beta = 1;
+              before = Before.SUM;
             }
             for (int head = kvHead * layout.group(); head < (kvHead + 1) * layout.group(); head++) {
+              buffers.row.batch = b;
+              buffers.row.head = head;
               for (int tile = layout.tiles() - 1; tile >= 0; tile--) {
-                tile(b, head, tile, beta, buffers);
-                beta = 1;
+                tile(layout.tile(tile), products, keys, before, buffers);
+                before = Before.SUM;
               }
             }
           });
     }
 
+    /** Keys and values of a head as {@link HeadProducts} returned them. */
+    private record Head(long keysForScores, long valuesForScores, long keysForMix) {}
+
     private void clear(int b, int kvHead) {
-      for (int key = 0; key < layout.keys; key++) {
+      for (int key = 0; key < layout.keys(); key++) {
         long at = layout.k(b, kvHead) + (long) key * layout.strideK() * Float.BYTES;
-        elements.fill(0, dk + at, layout.spec.headDim());
-        elements.fill(0, dv + at, layout.spec.headDim());
+        elements.fill(0, dk + at, layout.spec().headDim());
+        elements.fill(0, dv + at, layout.spec().headDim());
       }
     }
 
-    private void tile(int b, int head, int tile, float beta, Tile buffers) {
-      AttentionSpec spec = layout.spec;
-      int first = tile * TILE;
-      int count = Math.min(TILE, layout.queries - first);
-      Keys keys = new Keys(layout, count, layout.firstKey(first), layout.end(first + count - 1));
-      long kv = layout.k(b, head / layout.group());
-      long queries = layout.q(b, head, first);
-      float scale = (float) spec.scale();
-      // Exactly the product of the forward pass, so that every gate falls as it did there.
-      scores(keys, scale, q + queries, k + kv, buffers.keys, buffers.s);
-      scores(keys, 1, dout + queries, v + kv, buffers.values, buffers.g);
+    private void tile(
+        QueryTile tile, HeadProducts products, Head head, Before before, Buffers buffers) {
       AttentionRows.Row row = buffers.row;
-      row.batch = b;
-      row.head = head;
-      row.density =
-          (float)
-              (Native.getFloat(dexpected + (long) (b * spec.heads() + head) * Float.BYTES)
-                  / (double) layout.pairs());
-      for (int i = 0; i < count; i++) {
+      int headDim = layout.spec().headDim();
+      int strideQ = layout.strideQ();
+      long kv = layout.k(row.batch, row.head / layout.group());
+      long queries = layout.q(row.batch, row.head, tile.first());
+      scaleQueries(tile, q + queries, buffers);
+      // Exactly the product of the forward pass, so that every gate falls as it did there.
+      products.scores(tile, buffers.q, headDim, head.keysForScores, buffers.s);
+      products.scores(tile, dout + queries, strideQ, head.valuesForScores, buffers.g);
+      rows(tile, buffers);
+      products.spread(tile, buffers.s, dout + queries, strideQ, before, dv + kv);
+      products.spread(tile, buffers.g, buffers.q, headDim, before, dk + kv);
+      products.mix(tile, buffers.g, head.keysForMix, dq + queries);
+      for (int i = 0; i < tile.count(); i++) {
+        long at = dq + queries + (long) i * strideQ * Float.BYTES;
+        elements.scale((float) layout.spec().scale(), at, at, headDim);
+      }
+    }
+
+    /** Makes the gated pattern of scores, and their gradients of those of the gated pattern. */
+    private void rows(QueryTile tile, Buffers buffers) {
+      AttentionRows.Row row = buffers.row;
+      int table = row.batch * layout.spec().heads() + row.head;
+      float mean = Native.getFloat(dexpected + (long) table * Float.BYTES);
+      row.density = (float) (mean / (double) layout.pairs());
+      for (int i = 0; i < tile.count(); i++) {
+        int query = tile.first() + i;
         long scores = buffers.s + (long) i * layout.strideS() * Float.BYTES;
         long gradients = buffers.g + (long) i * layout.strideS() * Float.BYTES;
-        row.at(layout.firstKey(first + i), layout.end(first + i));
+        row.at(layout.firstKey(query), layout.end(query));
         row.s = scores + (long) row.first * Float.BYTES;
         row.g = gradients + (long) row.first * Float.BYTES;
-        row.logSumExp = Native.getFloat(logSumExp + layout.row(b, head, first + i));
-        long at = queries + (long) i * layout.strideQ() * Float.BYTES;
-        row.d = (float) rows.dot(dout + at, out + at, spec.headDim());
+        row.logSumExp = Native.getFloat(logSumExp + layout.row(row.batch, row.head, query));
+        long at = layout.q(row.batch, row.head, query);
+        row.d = (float) rows.dot(dout + at, out + at, layout.spec().headDim());
         rowSteps.backward(row);
-        clearUnseen(scores, row, keys);
-        clearUnseen(gradients, row, keys);
+        clearUnseen(scores, row, tile);
+        clearUnseen(gradients, row, tile);
       }
-      spread(keys, 1, buffers.s, dout + queries, beta, dv + kv);
-      spread(keys, scale, buffers.g, q + queries, beta, dk + kv);
-      mix(keys, scale, buffers.g, k + kv, dq + queries);
     }
   }
 
   /**
-   * Scratch of a backward task: scores, gradients of the gated pattern, keys and values as columns
-   * (0 where there are none), and what a row needs.
+   * Scratch of a task: queries times the scale, [query, headDim]; scores; gradients of the gated
+   * pattern in the backward pass; and what a row needs.
    */
-  private record Tile(long s, long g, long keys, long values, AttentionRows.Row row) {
-    static Tile in(Scratch scratch, Layout layout) {
+  private record Buffers(long q, long s, long g, AttentionRows.Row row) {
+    static Buffers forward(Scratch scratch, AttentionLayout layout) {
+      return take(scratch, layout, 1);
+    }
+
+    static Buffers backward(Scratch scratch, AttentionLayout layout) {
+      return take(scratch, layout, 2);
+    }
+
+    private static Buffers take(Scratch scratch, AttentionLayout layout, int tables) {
       int stride = layout.strideS();
-      int rows = Math.min(TILE, layout.queries);
-      int headDim = layout.transposes() ? layout.spec.headDim() : 0;
+      int rows = Math.min(AttentionLayout.TILE, layout.queries());
+      long queries = (long) rows * layout.spec().headDim();
+      long table = (long) rows * stride;
       scratch.reserve(
-          (long) (2 * rows + 2 * headDim + AttentionRows.BUFFERS) * stride,
-          4 + AttentionRows.BUFFERS);
-      long s = scratch.take((long) rows * stride);
-      long g = scratch.take((long) rows * stride);
-      long keys = headDim == 0 ? 0 : scratch.take((long) headDim * stride);
-      long values = headDim == 0 ? 0 : scratch.take((long) headDim * stride);
-      return new Tile(s, g, keys, values, new AttentionRows.Row(scratch, stride));
+          queries + tables * table + (long) AttentionRows.BUFFERS * stride,
+          1 + tables + AttentionRows.BUFFERS);
+      long q = scratch.take(queries);
+      long s = scratch.take(table);
+      long g = tables == 1 ? 0 : scratch.take(table);
+      return new Buffers(q, s, g, new AttentionRows.Row(scratch, stride));
     }
   }
 

@@ -58,6 +58,9 @@ final class AttentionRows {
     /** Sums over rows: probabilities, then the columns of the counts. */
     final double[] report = new double[REPORTED];
 
+    /** Address of room for the indices of a row's keys. */
+    final long indices;
+
     private final long weight;
     private final long decay;
     private final long u;
@@ -72,6 +75,7 @@ final class AttentionRows {
       weight = scratch.take(stride);
       decay = scratch.take(stride);
       u = scratch.take(stride);
+      indices = scratch.take(stride);
     }
 
     /** Moves to a query. */
@@ -91,7 +95,7 @@ final class AttentionRows {
   }
 
   /** Pieces of scratch memory that a row takes. */
-  static final int BUFFERS = 3;
+  static final int BUFFERS = 4;
 
   /** Numbers that rows report. */
   static final int REPORTED = 1 + AttentionSpec.COUNTS;

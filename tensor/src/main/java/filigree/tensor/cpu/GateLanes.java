@@ -62,6 +62,15 @@ public interface GateLanes {
   /** As {@link #hardBackward} with sampled gates. */
   void sampledBackward(GateRow row, long g, float d, float density, int n);
 
+  /**
+   * Finds what gates have left of a row.
+   *
+   * @param weights n floats
+   * @param indices receives the indices of those that are not zero, ints in ascending order
+   * @return how many these are
+   */
+  int open(long weights, int n, long indices);
+
   /** Writes {@code out = z > 0}. */
   void hardGates(long z, long out, int n);
 

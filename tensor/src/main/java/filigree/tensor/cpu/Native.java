@@ -62,6 +62,16 @@ public final class Native {
     return MEMORY.get(INT, address);
   }
 
+  /**
+   * Writes an int.
+   *
+   * @param address where
+   * @param value what
+   */
+  public static void putInt(long address, int value) {
+    MEMORY.set(INT, address, value);
+  }
+
   static short getShort(long address) {
     return MEMORY.get(SHORT, address);
   }

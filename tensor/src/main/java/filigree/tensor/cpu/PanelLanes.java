@@ -3,8 +3,9 @@ package filigree.tensor.cpu;
 import filigree.tensor.cpu.x86.NativeTiles;
 
 /**
- * The loops that put matrices of 16 bits in an order in which {@link NativeTiles} reads them: by
- * rows, or in panels of {@link NativeTiles#ROWS} rows, [depth, rows].
+ * The loops that put matrices in an order in which {@link NativeTiles} reads them: of 16 bits as
+ * rows or in panels of {@link NativeTiles#ROWS} rows, [depth, rows]; of floats in panels of {@link
+ * NativeTiles#COLUMNS} columns.
  */
 public interface PanelLanes {
   /** Returns the floats from one left panel to the next. */
@@ -30,4 +31,15 @@ public interface PanelLanes {
    * @param to address, written; floats [rows, depth]
    */
   void widenRows(long a, int lda, int rows, int depth, long to);
+
+  /**
+   * Packs a right panel.
+   *
+   * @param b address of floats, [rows, ldb]
+   * @param ldb floats from one row to the next
+   * @param rows how many
+   * @param width columns, 1 to {@link NativeTiles#COLUMNS}
+   * @param to address, written; [rows, {@link NativeTiles#COLUMNS}], of which the first columns
+   */
+  void packRows(long b, int ldb, int rows, int width, long to);
 }

@@ -2,6 +2,7 @@ package filigree.tensor.cpu;
 
 import static filigree.tensor.cpu.Native.getFloat;
 import static filigree.tensor.cpu.Native.putFloat;
+import static filigree.tensor.cpu.Native.putInt;
 
 import filigree.tensor.NoiseKey;
 import filigree.tensor.Philox;
@@ -120,6 +121,17 @@ final class ScalarGates implements GateLanes {
       putFloat(row.s() + at, p * m);
       putFloat(g + at, p * ((noisy + m) * getFloat(g + at) - d) + density * slope(decay));
     }
+  }
+
+  @Override
+  public int open(long weights, int n, long indices) {
+    int count = 0;
+    for (int i = 0; i < n; i++) {
+      if (getFloat(weights + (long) i * Float.BYTES) != 0) {
+        putInt(indices + (long) count++ * Integer.BYTES, i);
+      }
+    }
+    return count;
   }
 
   @Override

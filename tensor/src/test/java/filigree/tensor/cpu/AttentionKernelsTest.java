@@ -5,6 +5,7 @@ import static filigree.tensor.cpu.Fixture.assertSameBits;
 import static filigree.tensor.cpu.Fixture.everyProvider;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import filigree.tensor.AttentionSpec;
 import filigree.tensor.DType;
@@ -12,6 +13,7 @@ import filigree.tensor.Gate;
 import filigree.tensor.Kernels;
 import filigree.tensor.NoiseKey;
 import filigree.tensor.Tensor;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 
@@ -21,6 +23,7 @@ class AttentionKernelsTest {
       List.of(
           Gate.open(),
           new Gate.Hard(0.25),
+          new Gate.Hard(-2.5),
           new Gate.Sampled(0.5, KEY),
           new Gate.Sampled(0, KEY),
           new Gate.Soft(0.5),
@@ -40,6 +43,7 @@ class AttentionKernelsTest {
           new Sizes(1, 65, 65, 2, 2, 8),
           new Sizes(2, 70, 133, 4, 1, 17),
           new Sizes(1, 130, 130, 1, 1, 64),
+          new Sizes(1, 100, 100, 2, 1, 40),
           new Sizes(1, 70, 450, 2, 1, 8),
           new Sizes(1, 5, 1100, 1, 1, 4));
 
@@ -236,6 +240,64 @@ class AttentionKernelsTest {
             assertThat(c.counts.get(AttentionSpec.EMPTY_ROWS)).isEqualTo(70);
           }
         });
+  }
+
+  /** Where few gates are open, a product with closed ones would make NaN of 0 times NaN. */
+  @Test
+  void valuesBehindClosedGatesAreNotRead() {
+    everyProvider(
+        kernels -> {
+          try (Fixture f = new Fixture()) {
+            Sizes sizes = new Sizes(1, 130, 130, 1, 1, 64);
+            Gate gate = new Gate.Hard(-3);
+            Case whole = new Case(f, sizes, gate, 1);
+            whole.run(kernels);
+            boolean[] read = new boolean[sizes.keys];
+            for (int i = 0; i < sizes.queries; i++) {
+              for (int j = 0; j <= i; j++) {
+                double score = 0;
+                for (int e = 0; e < sizes.headDim; e++) {
+                  score += whole.q.get(i * 64L + e) * whole.k.get(j * 64L + e);
+                }
+                read[j] |= score * whole.spec.scale() + gate.biasOrZero() > -1e-3;
+              }
+            }
+            Tensor v =
+                f.floats(
+                    whole.v.shape(), at -> read[at / 64] ? (float) whole.v.get(at) : Double.NaN);
+            assertThat(v.toFloats()).contains(Float.NaN);
+            Tensor out = f.empty(1, 130, 1, 64);
+            kernels.attention(
+                whole.spec,
+                whole.q,
+                whole.k,
+                v,
+                out,
+                whole.logSumExp,
+                whole.expected,
+                whole.counts);
+            assertSameBits("out", out, whole.out);
+          }
+        });
+  }
+
+  /** The same rows, in a tile with few open gates and in one whose other rows have many. */
+  @Test
+  void leavingClosedGatesOutChangesNoBit() {
+    try (Fixture f = new Fixture();
+        Kernels kernels = new CpuKernels(2, LaneChoice.VECTOR)) {
+      assumeTrue(Lanes.of(LaneChoice.VECTOR).tiles().isPresent(), "needs tiles of machine code");
+      int few = 24;
+      Case c = new Case(f, new Sizes(1, 48, 48, 1, 1, 40), new Gate.Hard(-2.5), 1);
+      c.run(kernels);
+      float[] alone = Arrays.copyOf(c.out.toFloats(), few * 40);
+      assertThat(alone).contains(0f).isNotEqualTo(new float[few * 40]);
+      assertThat(c.counts.get(AttentionSpec.OPEN)).isLessThan(48 * 49 / 2 / 8);
+      Tensor q = f.floats(c.q.shape(), at -> (float) ((at < few * 40 ? 1 : 100) * c.q.get(at)));
+      kernels.attention(c.spec, q, c.k, c.v, c.out, c.logSumExp, c.expected, c.counts);
+      assertThat(c.counts.get(AttentionSpec.OPEN)).isGreaterThan(48 * 49 / 2 / 8);
+      assertThat(Arrays.copyOf(c.out.toFloats(), few * 40)).containsExactly(alone);
+    }
   }
 
   @Test

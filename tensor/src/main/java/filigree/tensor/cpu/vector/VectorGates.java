@@ -1,5 +1,6 @@
 package filigree.tensor.cpu.vector;
 
+import static filigree.tensor.cpu.Native.putInt;
 import static filigree.tensor.cpu.vector.Vectors.BYTES;
 import static filigree.tensor.cpu.vector.Vectors.LANES;
 import static filigree.tensor.cpu.vector.Vectors.LOWEST;
@@ -226,6 +227,19 @@ final class VectorGates implements GateLanes {
   private static FloatVector slopeOfOdds(FloatVector odds, FloatVector against) {
     FloatVector sum = odds.add(against);
     return odds.mul(against).div(sum.mul(sum));
+  }
+
+  @Override
+  public int open(long weights, int n, long indices) {
+    long to = indices;
+    for (int i = 0; i < n; i += LANES, weights += BYTES) {
+      VectorMask<Float> inRow = first(n - i);
+      long open = load(weights, inRow).compare(VectorOperators.NE, ZERO, inRow).toLong();
+      for (; open != 0; open &= open - 1, to += Integer.BYTES) {
+        putInt(to, i + Long.numberOfTrailingZeros(open));
+      }
+    }
+    return (int) ((to - indices) / Integer.BYTES);
   }
 
   @Override

@@ -3,12 +3,15 @@ package filigree.tensor.cpu.vector;
 import static filigree.tensor.cpu.vector.Vectors.BYTES;
 import static filigree.tensor.cpu.vector.Vectors.LANES;
 import static filigree.tensor.cpu.vector.Vectors.SPECIES;
+import static filigree.tensor.cpu.vector.Vectors.first;
+import static filigree.tensor.cpu.vector.Vectors.load;
 import static filigree.tensor.cpu.vector.Vectors.store;
 
 import filigree.tensor.cpu.Native;
 import filigree.tensor.cpu.PanelLanes;
 import filigree.tensor.cpu.x86.NativeTiles;
 import java.util.Optional;
+import jdk.incubator.vector.VectorMask;
 
 /** Panels for AVX-512, where a vector has a few numbers more than a column of a panel. */
 final class VectorPanels implements PanelLanes {
@@ -96,6 +99,25 @@ final class VectorPanels implements PanelLanes {
     }
     for (int i = 0; i < rows; i++) {
       widen(a + i * nextA, depth - whole, to + i * next);
+    }
+  }
+
+  @Override
+  public void packRows(long b, int ldb, int rows, int width, long to) {
+    long next = (long) ldb * Float.BYTES;
+    long row = (long) NativeTiles.COLUMNS * Float.BYTES;
+    if (width == NativeTiles.COLUMNS) {
+      for (int i = 0; i < rows; i++, b += next, to += row) {
+        store(load(b), to);
+        store(load(b + BYTES), to + BYTES);
+      }
+      return;
+    }
+    VectorMask<Float> first = first(width);
+    VectorMask<Float> second = first(width - LANES);
+    for (int i = 0; i < rows; i++, b += next, to += row) {
+      store(load(b, first), to, first);
+      store(load(b + BYTES, second), to + BYTES, second);
     }
   }
 }
