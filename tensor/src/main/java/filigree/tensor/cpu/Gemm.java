@@ -39,7 +39,6 @@ final class Gemm implements AutoCloseable {
   private final ElementLanes lanes;
   private final Optional<PackedProduct> packed;
   private final FewRows fewRows;
-  private final Transposition transposition;
   private final Scratch turned = new Scratch();
 
   Gemm(Workers workers, Lanes lanes) {
@@ -47,13 +46,12 @@ final class Gemm implements AutoCloseable {
     this.lanes = lanes.elements();
     this.packed =
         lanes.tiles().map(tiles -> new PackedProduct(lanes.panels().orElseThrow(), tiles));
-    this.transposition = new Transposition(lanes.tiles());
     this.fewRows = new FewRows(workers, lanes);
   }
 
   /** Says by what products are computed. */
   String description() {
-    return packed.isPresent() ? "products in AVX-512 code of its own, OpenBLAS" : "OpenBLAS";
+    return packed.map(product -> product.description() + ", OpenBLAS").orElse("OpenBLAS");
   }
 
   void matmul(
@@ -176,7 +174,7 @@ final class Gemm implements AutoCloseable {
     turned.reserve((long) panels * columns * p.k(), 1);
     long turnedA = turned.take((long) panels * columns * p.k());
     workers.ranges(
-        p.k(), ALIGN, (from, to) -> turn(p, a, columns, (int) from, (int) (to - from), turnedA));
+        p.k(), ALIGN, (from, to) -> turn(product, p, a, (int) from, (int) (to - from), turnedA));
     int tasks = (p.n() + TURNED_COLUMNS - 1) / TURNED_COLUMNS;
     workers.run(
         tasks,
@@ -191,7 +189,7 @@ final class Gemm implements AutoCloseable {
               new Product(!p.tb(), false, count, p.m(), p.k(), 1, 0, p.ldb(), p.m(), p.m());
           long fromB = b + (p.tb() ? (long) from * p.ldb() : from) * weights.bytes();
           product.runPanels(block, weights, fromB, turnedA, sums, scratch);
-          turnBack(p, sums, from, count, c, own);
+          turnBack(product, p, sums, from, count, c, own);
           for (int i = 0; bias != 0 && i < p.m(); i++) {
             long to = c + p.at(i, from);
             lanes.combine(Arithmetic.ADD, to, bias + (long) from * Float.BYTES, to, count);
@@ -200,7 +198,9 @@ final class Gemm implements AutoCloseable {
   }
 
   /** Puts the sums of some columns, [count, m], into C or adds them to it. */
-  private void turnBack(Product p, long sums, int from, int count, long c, Scratch scratch) {
+  private void turnBack(
+      PackedProduct product, Product p, long sums, int from, int count, long c, Scratch scratch) {
+    Transposition transposition = product.transposition();
     long row = (long) p.m() * Float.BYTES;
     if (p.beta() == 0) {
       long next = (long) p.ldc() * Float.BYTES;
@@ -217,7 +217,8 @@ final class Gemm implements AutoCloseable {
   }
 
   /** Turns the columns {@code [from, from + count)} of A into the panels of a right matrix. */
-  private void turn(Product p, long a, int columns, int from, int count, long to) {
+  private static void turn(PackedProduct product, Product p, long a, int from, int count, long to) {
+    int columns = product.panelColumns();
     long nextA = (long) p.lda() * Float.BYTES;
     long row = (long) columns * Float.BYTES;
     for (int first = 0; first < p.m(); first += columns) {
@@ -226,7 +227,9 @@ final class Gemm implements AutoCloseable {
       if (rows < columns) {
         Native.clear(at, count * row);
       }
-      transposition.run(a + first * nextA + (long) from * Float.BYTES, nextA, rows, count, at, row);
+      product
+          .transposition()
+          .run(a + first * nextA + (long) from * Float.BYTES, nextA, rows, count, at, row);
     }
   }
 

@@ -1,6 +1,7 @@
 package filigree.tensor.cpu;
 
 import filigree.tensor.TensorException;
+import filigree.tensor.cpu.x86.Isa;
 import filigree.tensor.cpu.x86.NativeRows;
 import filigree.tensor.cpu.x86.NativeTiles;
 import java.util.Optional;
@@ -15,7 +16,8 @@ import java.util.Optional;
  * @param rows loops that reduce or normalise a row
  * @param gates loops over rows of gate logits
  * @param weights loops over rows of weights
- * @param panels loops that widen weights for {@link PackedProduct}; only with vectors of 512 bits
+ * @param panels loops that pack matrices for {@link NativeTiles}; only with vectors of 256 or 512
+ *     bits
  */
 public record Lanes(
     String description,
@@ -27,12 +29,14 @@ public record Lanes(
 
   /** Returns the machine code that reads the panels; empty where this machine cannot run it. */
   Optional<NativeTiles> tiles() {
-    return panels.flatMap(_ -> NativeTiles.ofThisProcess());
+    return panels.flatMap(lanes -> NativeTiles.ofThisProcess(lanes.isa()));
   }
 
-  /** Returns machine code for dot products of a few rows; empty as {@link #tiles} is. */
+  /** Returns machine code for dot products of a few rows; empty where there is no AVX-512. */
   Optional<NativeRows> nativeRows() {
-    return panels.flatMap(_ -> NativeRows.ofThisProcess());
+    return panels
+        .filter(lanes -> lanes.isa() == Isa.AVX512)
+        .flatMap(_ -> NativeRows.ofThisProcess());
   }
 
   static Lanes of(LaneChoice choice) {

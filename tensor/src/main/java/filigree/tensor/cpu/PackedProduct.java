@@ -10,8 +10,8 @@ import java.util.Optional;
 /**
  * A matrix product by panels that fit the caches (Goto and van de Geijn, Anatomy of
  * High-Performance Matrix Multiplication, 2008): a block of rows of A stays in the second-level
- * cache, panels of 32 columns of B pass through the first, and {@link NativeTiles} computes one
- * tile of C after the other.
+ * cache, panels of a tile's columns of B pass through the first, and {@link NativeTiles} computes
+ * one tile of C after the other.
  *
  * <p>The first tile that reads a panel packs it, and every tile asks the memory for a part of what
  * will be packed next ({@link Lookahead}): most products of a training step read matrices that are
@@ -44,12 +44,26 @@ final class PackedProduct {
 
   private final PanelLanes lanes;
   private final NativeTiles tiles;
+  private final int tileRows;
+  private final int tileColumns;
   private final Transposition transposition;
 
   PackedProduct(PanelLanes lanes, NativeTiles tiles) {
     this.lanes = lanes;
     this.tiles = tiles;
-    this.transposition = new Transposition(Optional.of(tiles));
+    this.tileRows = tiles.rows();
+    this.tileColumns = tiles.columns();
+    this.transposition = new Transposition(tiles);
+  }
+
+  /** Says by what products are computed. */
+  String description() {
+    return "products in " + tiles.isa() + " code of its own";
+  }
+
+  /** Returns what copies matrices transposed. */
+  Transposition transposition() {
+    return transposition;
   }
 
   /** Tells whether this class is for a product, by its form alone. */
@@ -78,7 +92,7 @@ final class PackedProduct {
 
   /** Returns the columns of a panel of B. */
   int panelColumns() {
-    return NativeTiles.COLUMNS;
+    return tileColumns;
   }
 
   /** How B lies. */
@@ -128,25 +142,24 @@ final class PackedProduct {
       this.rowSums = new double[edges.rowSums() == 0 ? 0 : p.m()];
       this.c = c;
       int parts = divideUp(p.k(), p.ta() ? TRANSPOSED_DEPTH : DEPTH);
-      this.deepest = Math.min(p.k(), roundUp(divideUp(p.k(), parts), NativeTiles.TRANSPOSED));
-      this.block = Math.max(1, BLOCK_FLOATS / deepest / NativeTiles.ROWS) * NativeTiles.ROWS;
-      int panels = Math.max(1, CHUNK_FLOATS / deepest / NativeTiles.COLUMNS);
-      this.chunk = panels * NativeTiles.COLUMNS;
+      this.deepest = Math.min(p.k(), roundUp(divideUp(p.k(), parts), tiles.transposed()));
+      this.block = Math.max(1, BLOCK_FLOATS / deepest / tileRows) * tileRows;
+      int panels = Math.max(1, CHUNK_FLOATS / deepest / tileColumns);
+      this.chunk = panels * tileColumns;
       this.columns = Math.min(COLUMNS, p.n());
       long leftFloats = leftFloats(Math.min(block, p.m()));
       int kept = Math.min(oneBlock() ? chunk : columns, p.n());
-      long rightFloats =
-          right == Right.PANELS ? 0 : (long) roundUp(kept, NativeTiles.COLUMNS) * deepest;
-      scratch.reserve(leftFloats + rightFloats + NativeTiles.COLUMNS + NativeTiles.ROWS, 4);
+      long rightFloats = right == Right.PANELS ? 0 : (long) roundUp(kept, tileColumns) * deepest;
+      scratch.reserve(leftFloats + rightFloats + tileColumns + tileRows, 4);
       this.left = scratch.take(leftFloats);
       this.packed = scratch.take(rightFloats);
-      this.start = scratch.take(NativeTiles.COLUMNS);
-      this.sums = scratch.take(NativeTiles.ROWS);
+      this.start = scratch.take(tileColumns);
+      this.sums = scratch.take(tileRows);
     }
 
     private long leftFloats(int rows) {
       return p.ta()
-          ? (long) divideUp(rows, NativeTiles.ROWS) * lanes.leftStride(deepest)
+          ? (long) divideUp(rows, tileRows) * lanes.leftStride(deepest)
           : type == DType.F32 ? 0 : (long) rows * deepest;
     }
 
@@ -207,15 +220,15 @@ final class PackedProduct {
                 last ? afterBlock(part, rows) : List.of(right(part, column + width)),
                 tilesOf(rows, width));
           }
-          for (int at = column; at < column + width; at += NativeTiles.COLUMNS) {
-            strip(part, i, rows, at, Math.min(NativeTiles.COLUMNS, column + width - at));
+          for (int at = column; at < column + width; at += tileColumns) {
+            strip(part, i, rows, at, Math.min(tileColumns, column + width - at));
           }
         }
       }
     }
 
-    private static int tilesOf(int rows, int width) {
-      return divideUp(rows, NativeTiles.ROWS) * divideUp(width, NativeTiles.COLUMNS);
+    private int tilesOf(int rows, int width) {
+      return divideUp(rows, tileRows) * divideUp(width, tileColumns);
     }
 
     /** What is read first after the block that ends before row i. */
@@ -267,9 +280,7 @@ final class PackedProduct {
         case MATRIX ->
             packed + (long) (oneBlock() ? column % chunk : column) * part.depth * Float.BYTES;
         case PANELS ->
-            b
-                + ((long) (part.j + column) * p.k() + (long) part.q * NativeTiles.COLUMNS)
-                    * Float.BYTES;
+            b + ((long) (part.j + column) * p.k() + (long) part.q * tileColumns) * Float.BYTES;
       };
     }
 
@@ -287,9 +298,9 @@ final class PackedProduct {
       long from = rightAddress(part, column);
       long next = (long) p.ldb() * Float.BYTES;
       long to = panel(part, column);
-      long row = (long) NativeTiles.COLUMNS * Float.BYTES;
-      for (int j = 0; j < width; j += NativeTiles.COLUMNS) {
-        int count = Math.min(NativeTiles.COLUMNS, width - j);
+      long row = (long) tileColumns * Float.BYTES;
+      for (int j = 0; j < width; j += tileColumns) {
+        int count = Math.min(tileColumns, width - j);
         long at = to + (long) j * part.depth * Float.BYTES;
         transposition.run(from + j * next, next, count, part.depth, at, row);
       }
@@ -297,7 +308,7 @@ final class PackedProduct {
 
     /** Puts what the sums of some columns begin with into one row: the bias, or zeros. */
     private void begin(int j, int width) {
-      for (int column = 0; column < NativeTiles.COLUMNS; column++) {
+      for (int column = 0; column < tileColumns; column++) {
         boolean has = edges.bias() != 0 && column < width;
         float value = has ? Native.getFloat(edges.bias() + (long) (j + column) * Float.BYTES) : 0;
         Native.putFloat(start + (long) column * Float.BYTES, value);
@@ -313,8 +324,8 @@ final class PackedProduct {
       operands.depth(part.depth);
       operands.start(fresh ? start : 0);
       long next = (long) p.ldc() * Float.BYTES;
-      for (int row = 0; row < rows; row += NativeTiles.ROWS) {
-        int height = Math.min(NativeTiles.ROWS, rows - row);
+      for (int row = 0; row < rows; row += tileRows) {
+        int height = Math.min(tileRows, rows - row);
         boolean summing = readLeft(part, i, row, column);
         readRight(part, i, row, column);
         operands.tile(c + p.at(i + row, part.j + column), next, height, width);
@@ -339,7 +350,7 @@ final class PackedProduct {
         return false;
       }
       long stride = (long) lanes.leftStride(part.depth) * Float.BYTES;
-      long panel = left + row / NativeTiles.ROWS * stride;
+      long panel = left + row / tileRows * stride;
       if (type != DType.F32 || column > 0) {
         operands.leftPanel(panel);
         return false;

@@ -1,13 +1,17 @@
 package filigree.tensor.cpu;
 
+import filigree.tensor.cpu.x86.Isa;
 import filigree.tensor.cpu.x86.NativeTiles;
 
 /**
  * The loops that put matrices in an order in which {@link NativeTiles} reads them: of 16 bits as
- * rows or in panels of {@link NativeTiles#ROWS} rows, [depth, rows]; of floats in panels of {@link
- * NativeTiles#COLUMNS} columns.
+ * rows or in panels of {@link NativeTiles#rows} rows, [depth, rows]; of floats in panels of {@link
+ * NativeTiles#columns} columns.
  */
 public interface PanelLanes {
+  /** Returns the instructions whose registers are as wide as these vectors. */
+  Isa isa();
+
   /** Returns the floats from one left panel to the next. */
   int leftStride(int depth);
 
@@ -38,8 +42,8 @@ public interface PanelLanes {
    * @param b address of floats, [rows, ldb]
    * @param ldb floats from one row to the next
    * @param rows how many
-   * @param width columns, 1 to {@link NativeTiles#COLUMNS}
-   * @param to address, written; [rows, {@link NativeTiles#COLUMNS}], of which the first columns
+   * @param width columns, 1 to {@link NativeTiles#columns}
+   * @param to address, written; [rows, {@link NativeTiles#columns}], of which the first columns
    */
   void packRows(long b, int ldb, int rows, int width, long to);
 }

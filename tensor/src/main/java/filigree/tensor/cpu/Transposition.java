@@ -1,22 +1,22 @@
 package filigree.tensor.cpu;
 
 import filigree.tensor.cpu.x86.NativeTiles;
-import java.util.Optional;
 
 /** Copies a matrix of floats transposed. */
 final class Transposition {
   private static final long LOW = 0xffffffffL;
-  private static final int BLOCK = NativeTiles.TRANSPOSED;
 
-  private final Optional<NativeTiles> tiles;
+  private final NativeTiles tiles;
+  private final int block;
 
   /**
    * Makes one.
    *
-   * @param tiles take blocks of 16 x 16, where there are any; plain loops the rest
+   * @param tiles take square blocks; plain loops take the rest
    */
-  Transposition(Optional<NativeTiles> tiles) {
+  Transposition(NativeTiles tiles) {
     this.tiles = tiles;
+    this.block = tiles.transposed();
   }
 
   /**
@@ -28,11 +28,11 @@ final class Transposition {
    * @param nextOut bytes from one row of out to the next
    */
   void run(long from, long nextFrom, int rows, int columns, long out, long nextOut) {
-    int across = columns / BLOCK * BLOCK;
-    int down = tiles.isPresent() && across > 0 ? rows / BLOCK * BLOCK : 0;
-    for (int i = 0; i < down; i += BLOCK) {
+    int across = columns / block * block;
+    int down = across > 0 ? rows / block * block : 0;
+    for (int i = 0; i < down; i += block) {
       long to = out + (long) i * Float.BYTES;
-      tiles.get().transpose(from + i * nextFrom, nextFrom, across, to, nextOut);
+      tiles.transpose(from + i * nextFrom, nextFrom, across, to, nextOut);
     }
     if (down > 0) {
       long right = from + (long) across * Float.BYTES;

@@ -9,23 +9,33 @@ import static filigree.tensor.cpu.vector.Vectors.store;
 
 import filigree.tensor.cpu.Native;
 import filigree.tensor.cpu.PanelLanes;
-import filigree.tensor.cpu.x86.NativeTiles;
+import filigree.tensor.cpu.x86.Isa;
 import java.util.Optional;
 import jdk.incubator.vector.VectorMask;
 
-/** Panels for AVX-512, where a vector has a few numbers more than a column of a panel. */
+/** Panels for AVX-512 and AVX2, where a vector has a few numbers more than a column of a panel. */
 final class VectorPanels implements PanelLanes {
-  private static final int ROWS = NativeTiles.ROWS;
+  private static final Isa ISA = LANES == 16 ? Isa.AVX512 : Isa.AVX2;
+  private static final int ROWS = ISA.rows();
+  private static final int COLUMNS = ISA.columns();
 
   /** Bytes of a column of a panel. */
   private static final long COLUMN = (long) ROWS * Float.BYTES;
+
+  /** Bytes of as many numbers of 16 bits. */
+  private static final long STORED = (long) ROWS * Short.BYTES;
 
   /** Rows of a transposed matrix of 16 bits that are read side by side. */
   private static final int STREAMS = 4;
 
   /** Returns this, where the registers are as wide. */
   static Optional<PanelLanes> available() {
-    return 2 * LANES == NativeTiles.COLUMNS ? Optional.of(new VectorPanels()) : Optional.empty();
+    return 2 * LANES == COLUMNS ? Optional.of(new VectorPanels()) : Optional.empty();
+  }
+
+  @Override
+  public Isa isa() {
+    return ISA;
   }
 
   @Override
@@ -51,10 +61,10 @@ final class VectorPanels implements PanelLanes {
   private static void packColumn(long row, int rows, long to, long stride) {
     int i = 0;
     // A whole vector is more than a panel takes: what it writes too much, the next row overwrites.
-    for (; i + LANES <= rows; i += ROWS, to += stride, row += ROWS * Short.BYTES) {
+    for (; i + LANES <= rows; i += ROWS, to += stride, row += STORED) {
       store(VectorWeights.widened(row), to);
     }
-    for (; i < rows; i += ROWS, to += stride, row += ROWS * Short.BYTES) {
+    for (; i < rows; i += ROWS, to += stride, row += STORED) {
       widen(row, Math.min(ROWS, rows - i), to);
     }
   }
@@ -62,7 +72,7 @@ final class VectorPanels implements PanelLanes {
   /** Four rows at once: more streams of memory bring more than one does. */
   private static void packFour(long row, long next, int rows, long to, long stride) {
     int i = 0;
-    for (; i + LANES <= rows; i += ROWS, to += stride, row += ROWS * Short.BYTES) {
+    for (; i + LANES <= rows; i += ROWS, to += stride, row += STORED) {
       store(VectorWeights.widened(row), to);
       store(VectorWeights.widened(row + next), to + COLUMN);
       store(VectorWeights.widened(row + 2 * next), to + 2 * COLUMN);
@@ -105,8 +115,8 @@ final class VectorPanels implements PanelLanes {
   @Override
   public void packRows(long b, int ldb, int rows, int width, long to) {
     long next = (long) ldb * Float.BYTES;
-    long row = (long) NativeTiles.COLUMNS * Float.BYTES;
-    if (width == NativeTiles.COLUMNS) {
+    long row = (long) COLUMNS * Float.BYTES;
+    if (width == COLUMNS) {
       for (int i = 0; i < rows; i++, b += next, to += row) {
         store(load(b), to);
         store(load(b + BYTES), to + BYTES);

@@ -6,8 +6,9 @@ import java.util.List;
 
 /**
  * Writes the x86-64 instructions that the programs here are made of as bytes (Intel 64 and IA-32
- * Architectures Software Developer's Manual, volume 2; the prefix of 512-bit instructions: section
- * 2.7). Operands are in Intel's order, the destination first.
+ * Architectures Software Developer's Manual, volume 2; the prefix of 256-bit instructions, VEX:
+ * section 2.3, of 512-bit ones, EVEX: section 2.7). Operands are in Intel's order, the destination
+ * first.
  */
 final class Assembler {
   /** The general registers, by their numbers. */
@@ -37,14 +38,14 @@ final class Assembler {
   }
 
   /**
-   * A register of 512 bits.
+   * A register of 256 or 512 bits, as the program's instructions are.
    *
-   * @param number 0 to 31
+   * @param number 0 to 15 or 31
    */
-  record Zmm(int number) {}
+  record Vector(int number) {}
 
   /**
-   * A register that masks the floats of a {@link Zmm}.
+   * A register of AVX-512 that masks the floats of a {@link Vector}.
    *
    * @param number 1 to 7; number 0 means no mask
    */
@@ -63,10 +64,10 @@ final class Assembler {
     }
   }
 
-  /** A place in the program that jumps name. */
+  /** A place in the program that instructions name. */
   static final class Label {
     private int position = -1;
-    private final List<Integer> jumps = new ArrayList<>();
+    private final List<Integer> references = new ArrayList<>();
   }
 
   /** Conditions of a jump, by their numbers. */
@@ -82,7 +83,10 @@ final class Assembler {
     }
   }
 
-  /** An instruction of 512 bits: the map and the byte of its code, and two bits of its prefix. */
+  /**
+   * A vector instruction: the map and the byte of its code, and two bits of its prefix. That it is
+   * wide only EVEX needs to know.
+   */
   private record Opcode(int map, int prefix, int wide, int code) {}
 
   private static final int NO_PREFIX = 0;
@@ -90,7 +94,6 @@ final class Assembler {
   private static final int MAP_0F = 1;
   private static final int MAP_0F38 = 2;
   private static final int MAP_0F3A = 3;
-  private static final int ZMM_BYTES = 64;
 
   /** In the prefix: what a mask leaves out becomes zero. */
   private static final int ZEROING = 0x80;
@@ -98,8 +101,18 @@ final class Assembler {
   /** In the byte of operands: the last one is a register. */
   private static final int REGISTER = 3;
 
+  private final Isa isa;
   private byte[] code = new byte[1 << 14];
   private int size;
+
+  /**
+   * Begins a program.
+   *
+   * @param isa of its vector instructions
+   */
+  Assembler(Isa isa) {
+    this.isa = isa;
+  }
 
   /** Returns the program. */
   byte[] bytes() {
@@ -111,87 +124,120 @@ final class Assembler {
     return size;
   }
 
-  // --- 512 bits -------------------------------------------------------------------------------
+  // --- vectors --------------------------------------------------------------------------------
 
-  void vmovups(Zmm to, Address from) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x10), to, 0, from, Mask.NONE, ZMM_BYTES);
+  void vmovups(Vector to, Address from) {
+    vector(new Opcode(MAP_0F, NO_PREFIX, 0, 0x10), to, 0, from, isa.bytes());
   }
 
+  void vmovups(Address to, Vector from) {
+    vector(new Opcode(MAP_0F, NO_PREFIX, 0, 0x11), from, 0, to, isa.bytes());
+  }
+
+  void vmovaps(Vector to, Vector from) {
+    vector(new Opcode(MAP_0F, NO_PREFIX, 0, 0x28), to, 0, from);
+  }
+
+  /** Of 512 bits it is called vpxord. */
+  void vpxor(Vector to, Vector first, Vector second) {
+    vector(new Opcode(MAP_0F, PREFIX_66, 0, 0xef), to, first.number, second);
+  }
+
+  void vbroadcastss(Vector to, Address from) {
+    vector(new Opcode(MAP_0F38, PREFIX_66, 0, 0x18), to, 0, from, Float.BYTES);
+  }
+
+  /** {@code sum += first * second}. */
+  void vfmadd231ps(Vector sum, Vector first, Vector second) {
+    vector(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second);
+  }
+
+  /** {@code sum += first * second}. */
+  void vfmadd231ps(Vector sum, Vector first, Address second) {
+    vector(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second, isa.bytes());
+  }
+
+  void vaddps(Vector to, Vector first, Vector second) {
+    vector(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second);
+  }
+
+  void vaddps(Vector to, Vector first, Address second) {
+    vector(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second, isa.bytes());
+  }
+
+  /** Numbers of 16 bits become numbers of 32; the upper halves are zeros. */
+  void vpmovzxwd(Vector to, Address from) {
+    vector(new Opcode(MAP_0F38, PREFIX_66, 0, 0x33), to, 0, from, isa.bytes() / 2);
+  }
+
+  void vunpcklps(Vector to, Vector first, Vector second) {
+    vector(new Opcode(MAP_0F, NO_PREFIX, 0, 0x14), to, first.number, second);
+  }
+
+  void vunpckhps(Vector to, Vector first, Vector second) {
+    vector(new Opcode(MAP_0F, NO_PREFIX, 0, 0x15), to, first.number, second);
+  }
+
+  void vunpcklpd(Vector to, Vector first, Vector second) {
+    vector(new Opcode(MAP_0F, PREFIX_66, 1, 0x14), to, first.number, second);
+  }
+
+  void vunpckhpd(Vector to, Vector first, Vector second) {
+    vector(new Opcode(MAP_0F, PREFIX_66, 1, 0x15), to, first.number, second);
+  }
+
+  void vzeroupper() {
+    put(0xc5, 0xf8, 0x77);
+  }
+
+  // --- AVX2 alone -----------------------------------------------------------------------------
+
+  /** Floats whose sign in the mask is not set are not read, and become zeros. */
+  void vmaskmovps(Vector to, Vector mask, Address from) {
+    vex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x2c), to, mask.number, from);
+  }
+
+  /** Floats whose sign in the mask is not set are not written. */
+  void vmaskmovps(Address to, Vector mask, Vector from) {
+    vex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x2e), from, mask.number, to);
+  }
+
+  /** Chooses a half of two registers for each half. */
+  void vperm2f128(Vector to, Vector first, Vector second, int choice) {
+    vex(new Opcode(MAP_0F3A, PREFIX_66, 0, 0x06), to, first.number, second);
+    put(choice);
+  }
+
+  // --- AVX-512 alone --------------------------------------------------------------------------
+
   /** Floats that the mask leaves out are not read, and become zeros. */
-  void vmovups(Zmm to, Mask mask, Address from) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x10), to, 0, from, mask, ZMM_BYTES, ZEROING);
+  void vmovups(Vector to, Mask mask, Address from) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x10), to, 0, from, mask, isa.bytes(), ZEROING);
   }
 
   /** Floats that the mask leaves out are not written. */
-  void vmovups(Address to, Mask mask, Zmm from) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x11), from, 0, to, mask, ZMM_BYTES);
-  }
-
-  void vmovaps(Zmm to, Zmm from) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x28), to, 0, from);
-  }
-
-  void vpxord(Zmm to, Zmm first, Zmm second) {
-    evex(new Opcode(MAP_0F, PREFIX_66, 0, 0xef), to, first.number, second);
-  }
-
-  void vbroadcastss(Zmm to, Address from) {
-    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x18), to, 0, from, Mask.NONE, Float.BYTES);
-  }
-
-  /** {@code sum += first * second}. */
-  void vfmadd231ps(Zmm sum, Zmm first, Zmm second) {
-    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second);
-  }
-
-  /** {@code sum += first * second}. */
-  void vfmadd231ps(Zmm sum, Zmm first, Address second) {
-    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0xb8), sum, first.number, second, Mask.NONE, ZMM_BYTES);
-  }
-
-  void vaddps(Zmm to, Zmm first, Zmm second) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second);
+  void vmovups(Address to, Mask mask, Vector from) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x11), from, 0, to, mask, isa.bytes(), 0);
   }
 
   /** Floats that the mask leaves out are not read, and stay as they are. */
-  void vaddps(Zmm to, Mask mask, Zmm first, Address second) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second, mask, ZMM_BYTES);
-  }
-
-  /** Sixteen numbers of 16 bits become as many of 32; the upper halves are zeros. */
-  void vpmovzxwd(Zmm to, Address from) {
-    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x33), to, 0, from, Mask.NONE, ZMM_BYTES / 2);
+  void vaddps(Vector to, Mask mask, Vector first, Address second) {
+    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x58), to, first.number, second, mask, isa.bytes(), 0);
   }
 
   /** Numbers that the mask leaves out are not read, and become zeros. */
-  void vpmovzxwd(Zmm to, Mask mask, Address from) {
-    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x33), to, 0, from, mask, ZMM_BYTES / 2, ZEROING);
+  void vpmovzxwd(Vector to, Mask mask, Address from) {
+    evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x33), to, 0, from, mask, isa.bytes() / 2, ZEROING);
   }
 
   /** A shift of numbers of 32 bits; empty places become zeros. */
-  void vpslld(Zmm to, Zmm from, int bits) {
+  void vpslld(Vector to, Vector from, int bits) {
     // The operation is named by a number in place of the first operand.
-    evex(new Opcode(MAP_0F, PREFIX_66, 0, 0x72), new Zmm(6), to.number, from);
+    evex(new Opcode(MAP_0F, PREFIX_66, 0, 0x72), new Vector(6), to.number, from);
     put(bits);
   }
 
-  void vunpcklps(Zmm to, Zmm first, Zmm second) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x14), to, first.number, second);
-  }
-
-  void vunpckhps(Zmm to, Zmm first, Zmm second) {
-    evex(new Opcode(MAP_0F, NO_PREFIX, 0, 0x15), to, first.number, second);
-  }
-
-  void vunpcklpd(Zmm to, Zmm first, Zmm second) {
-    evex(new Opcode(MAP_0F, PREFIX_66, 1, 0x14), to, first.number, second);
-  }
-
-  void vunpckhpd(Zmm to, Zmm first, Zmm second) {
-    evex(new Opcode(MAP_0F, PREFIX_66, 1, 0x15), to, first.number, second);
-  }
-
-  void vshuff32x4(Zmm to, Zmm first, Zmm second, int choice) {
+  void vshuff32x4(Vector to, Vector first, Vector second, int choice) {
     evex(new Opcode(MAP_0F3A, PREFIX_66, 0, 0x23), to, first.number, second);
     put(choice);
   }
@@ -202,10 +248,6 @@ final class Assembler {
       throw new IllegalArgumentException(from + " is not one of the first eight registers");
     }
     put(0xc5, 0xf8, 0x92, fields(REGISTER, to.number, from.number));
-  }
-
-  void vzeroupper() {
-    put(0xc5, 0xf8, 0x77);
   }
 
   // --- 64 bits --------------------------------------------------------------------------------
@@ -225,6 +267,12 @@ final class Assembler {
 
   void lea(Register to, Address address) {
     memory(0x8d, to.number, address);
+  }
+
+  /** The address of a place in the program. */
+  void lea(Register to, Label label) {
+    put(rex(1, to.number, 0, 0), 0x8d, fields(0, to.number, Register.RBP.number));
+    reference(label);
   }
 
   void add(Register to, Register from) {
@@ -252,8 +300,19 @@ final class Assembler {
   }
 
   /** A shift by a number of bits; empty places become zeros. */
+  void shl(Register to, int bits) {
+    put(rex(1, 0, 0, to.number), 0xc1, fields(REGISTER, 4, to.number), bits);
+  }
+
+  /** A shift by a number of bits; empty places become zeros. */
   void shr(Register to, int bits) {
     put(rex(1, 0, 0, to.number), 0xc1, fields(REGISTER, 5, to.number), bits);
+  }
+
+  /** Counts the bits that are set. */
+  void popcnt(Register to, Register from) {
+    put(0xf3, rex(1, to.number, 0, from.number), 0x0f, 0xb8);
+    put(fields(REGISTER, to.number, from.number));
   }
 
   void dec(Register register) {
@@ -292,17 +351,29 @@ final class Assembler {
   /** Puts a label here. */
   void bind(Label label) {
     label.position = size;
-    for (int jump : label.jumps) {
-      link(jump, label);
+    for (int reference : label.references) {
+      link(reference, label);
     }
   }
 
   void jump(Condition condition, Label label) {
     put(0x0f, 0x80 | condition.number);
-    label.jumps.add(size);
+    reference(label);
+  }
+
+  /** Ends an instruction with the distance to a label. */
+  private void reference(Label label) {
+    label.references.add(size);
     putInt(0);
     if (label.position >= 0) {
       link(size - Integer.BYTES, label);
+    }
+  }
+
+  /** Puts numbers of 32 bits here. */
+  void ints(int value, int count) {
+    for (int i = 0; i < count; i++) {
+      putInt(value);
     }
   }
 
@@ -313,36 +384,72 @@ final class Assembler {
     }
   }
 
-  // A jump is relative to the instruction after it.
-  private void link(int jump, Label label) {
-    int distance = label.position - (jump + Integer.BYTES);
+  // A place is named relative to the instruction after the one that names it.
+  private void link(int reference, Label label) {
+    int distance = label.position - (reference + Integer.BYTES);
     for (int i = 0; i < Integer.BYTES; i++) {
-      code[jump + i] = (byte) (distance >> (8 * i));
+      code[reference + i] = (byte) (distance >> (8 * i));
     }
   }
 
   // --- encoding -------------------------------------------------------------------------------
 
   /** The last operand in a register. */
-  private void evex(Opcode opcode, Zmm first, int second, Zmm third) {
-    prefix(opcode, first.number, second, third.number >> 4, third.number >> 3, 0);
+  private void vector(Opcode opcode, Vector first, int second, Vector third) {
+    switch (isa) {
+      case AVX2 -> vex(opcode, first, second, third);
+      case AVX512 -> evex(opcode, first, second, third);
+    }
+  }
+
+  /** The last operand in memory, of so many bytes. */
+  private void vector(Opcode opcode, Vector first, int second, Address third, int bytes) {
+    switch (isa) {
+      case AVX2 -> vex(opcode, first, second, third);
+      case AVX512 -> evex(opcode, first, second, third, Mask.NONE, bytes, 0);
+    }
+  }
+
+  private void vex(Opcode opcode, Vector first, int second, Vector third) {
+    vexPrefix(opcode, first.number, second, 0, third.number);
+    put(fields(REGISTER, first.number, third.number));
+  }
+
+  private void vex(Opcode opcode, Vector first, int second, Address third) {
+    int index = third.scale == 0 ? 0 : third.index.number;
+    vexPrefix(opcode, first.number, second, index, third.base.number);
+    operand(first.number, third, 1);
+  }
+
+  /** Of two bytes where that is enough. */
+  private void vexPrefix(Opcode opcode, int first, int second, int index, int base) {
+    int rest = ((~second & 0xf) << 3) | (1 << 2) | opcode.prefix;
+    if (opcode.map == MAP_0F && index < 8 && base < 8) {
+      put(0xc5, inverted(first >> 3, 7) | rest);
+    } else {
+      put(0xc4);
+      put(inverted(first >> 3, 7) | inverted(index >> 3, 6) | inverted(base >> 3, 5) | opcode.map);
+      put(rest);
+    }
+    put(opcode.code);
+  }
+
+  private void evex(Opcode opcode, Vector first, int second, Vector third) {
+    evexPrefix(opcode, first.number, second, third.number >> 4, third.number >> 3, 0);
     put(fields(REGISTER, first.number, third.number));
   }
 
   /** The last operand in memory, of so many bytes, in which short displacements are counted. */
-  private void evex(Opcode opcode, Zmm first, int second, Address third, Mask mask, int bytes) {
-    evex(opcode, first, second, third, mask, bytes, 0);
-  }
-
   private void evex(
-      Opcode opcode, Zmm first, int second, Address third, Mask mask, int bytes, int zeroing) {
+      Opcode opcode, Vector first, int second, Address third, Mask mask, int bytes, int zeroing) {
     int index = third.scale == 0 ? 0 : third.index.number;
-    prefix(opcode, first.number, second, index >> 3, third.base.number >> 3, zeroing | mask.number);
+    evexPrefix(
+        opcode, first.number, second, index >> 3, third.base.number >> 3, zeroing | mask.number);
     operand(first.number, third, bytes);
   }
 
   // Bits of register numbers beyond the third lie inverted in the prefix.
-  private void prefix(Opcode opcode, int first, int second, int x, int b, int masking) {
+  private void evexPrefix(Opcode opcode, int first, int second, int x, int b, int masking) {
     put(
         0x62,
         inverted(first >> 3, 7)

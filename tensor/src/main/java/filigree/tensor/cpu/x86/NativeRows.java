@@ -44,7 +44,7 @@ public final class NativeRows {
     if (!Program.suitsThisMachine()) {
       return Optional.empty();
     }
-    Assembler code = new Assembler();
+    Assembler code = new Assembler(Isa.AVX512);
     Map<DType, int[]> offsets = new EnumMap<>(DType.class);
     for (DType type : List.of(DType.F32, DType.BF16)) {
       int[] begins = new int[MOST + 1];

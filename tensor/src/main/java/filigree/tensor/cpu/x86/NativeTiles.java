@@ -1,6 +1,7 @@
 package filigree.tensor.cpu.x86;
 
 import filigree.tensor.cpu.x86.TileProgram.Left;
+import filigree.tensor.cpu.x86.TileProgram.Masks;
 import filigree.tensor.cpu.x86.TileProgram.Right;
 import java.lang.foreign.MemorySegment;
 import java.lang.invoke.MethodHandle;
@@ -14,22 +15,16 @@ import java.util.Optional;
  * garbage collector, which saves most of what a call costs.
  */
 public final class NativeTiles {
-  /** The rows of the largest tile. */
-  public static final int ROWS = TileProgram.ROWS;
-
-  /** The columns of a tile. */
-  public static final int COLUMNS = TileProgram.COLUMNS;
-
-  /** The rows that {@link #transpose} reads. */
-  public static final int TRANSPOSED = 16;
-
   private static final MethodHandle TILE = Program.function(15);
   private static final MethodHandle TRANSPOSE = Program.function(5);
 
+  private final Isa isa;
   private final Map<Left, Map<Right, MemorySegment[]>> tiles;
   private final MemorySegment transpose;
 
-  private NativeTiles(Map<Left, Map<Right, MemorySegment[]>> tiles, MemorySegment transpose) {
+  private NativeTiles(
+      Isa isa, Map<Left, Map<Right, MemorySegment[]>> tiles, MemorySegment transpose) {
+    this.isa = isa;
     this.tiles = tiles;
     this.transpose = transpose;
   }
@@ -37,47 +32,71 @@ public final class NativeTiles {
   /**
    * Returns the loops, which are assembled once.
    *
-   * @return empty where this system cannot run them; that its processor has AVX-512 the caller
-   *     knows
+   * @param isa the processor has, as the caller knows
+   * @return empty where this system cannot run them
    */
-  public static Optional<NativeTiles> ofThisProcess() {
-    return Loaded.TILES;
+  public static Optional<NativeTiles> ofThisProcess(Isa isa) {
+    return switch (isa) {
+      case AVX2 -> Avx2.TILES;
+      case AVX512 -> Avx512.TILES;
+    };
   }
 
   /** When it is first asked for. */
-  private static final class Loaded {
-    private static final Optional<NativeTiles> TILES = load();
+  private static final class Avx2 {
+    private static final Optional<NativeTiles> TILES = load(Isa.AVX2);
   }
 
-  private static Optional<NativeTiles> load() {
+  /** When it is first asked for. */
+  private static final class Avx512 {
+    private static final Optional<NativeTiles> TILES = load(Isa.AVX512);
+  }
+
+  private static Optional<NativeTiles> load(Isa isa) {
     if (!Program.suitsThisMachine()) {
       return Optional.empty();
     }
-    Assembler code = new Assembler();
+    Assembler code = new Assembler(isa);
+    Masks masks = new Masks(code, isa);
     Map<Left, Map<Right, int[]>> offsets = new EnumMap<>(Left.class);
     for (Left left : Left.values()) {
       Map<Right, int[]> byRight = new EnumMap<>(Right.class);
       for (Right right : Right.values()) {
-        byRight.put(right, assemble(code, left, right));
+        int[] begins = new int[isa.rows() + 1];
+        for (int height = 1; height <= isa.rows(); height++) {
+          code.align(Program.ALIGNMENT);
+          begins[height] = code.position();
+          TileProgram.tile(code, isa, masks, height, left, right);
+        }
+        byRight.put(right, begins);
       }
       offsets.put(left, byRight);
     }
     code.align(Program.ALIGNMENT);
     int transpose = code.position();
-    TileProgram.transpose(code);
+    TileProgram.transpose(code, isa);
     return Program.load(code.bytes())
-        .map(memory -> new NativeTiles(functions(memory, offsets), memory.asSlice(transpose)));
+        .map(memory -> new NativeTiles(isa, functions(memory, offsets), memory.asSlice(transpose)));
   }
 
-  /** Writes a function for each height and returns where they begin; no height is 0. */
-  private static int[] assemble(Assembler code, Left left, Right right) {
-    int[] offsets = new int[ROWS + 1];
-    for (int height = 1; height <= ROWS; height++) {
-      code.align(Program.ALIGNMENT);
-      offsets[height] = code.position();
-      TileProgram.tile(code, height, left, right);
-    }
-    return offsets;
+  /** The rows of the largest tile. */
+  public int rows() {
+    return isa.rows();
+  }
+
+  /** The columns of a tile. */
+  public int columns() {
+    return isa.columns();
+  }
+
+  /** The rows that {@link #transpose} reads. */
+  public int transposed() {
+    return isa.lanes();
+  }
+
+  /** What the code is written in. */
+  public Isa isa() {
+    return isa;
   }
 
   private static Map<Left, Map<Right, MemorySegment[]>> functions(
@@ -133,8 +152,8 @@ public final class NativeTiles {
      *
      * @param address of the tile's first column
      * @param stride from one column to the next
-     * @param panel where it is packed, {@link NativeTiles#ROWS} numbers for each step of depth;
-     *     those beyond the tile's rows are not written
+     * @param panel where it is packed, {@link NativeTiles#rows} numbers for each step of depth, and
+     *     room for a vector more; what is beyond the tile's rows becomes anything
      * @param sums where the sums of the tile's rows of A go
      */
     public void leftColumns(long address, long stride, long panel, long sums) {
@@ -148,7 +167,7 @@ public final class NativeTiles {
     /**
      * A was packed.
      *
-     * @param panel address of {@link NativeTiles#ROWS} numbers for each step of depth
+     * @param panel address of {@link NativeTiles#rows} numbers for each step of depth
      */
     public void leftPanel(long panel) {
       left = Left.PANEL;
@@ -160,7 +179,7 @@ public final class NativeTiles {
      *
      * @param address of the tile's first column
      * @param stride from one row to the next
-     * @param panel where it is packed, {@link NativeTiles#COLUMNS} numbers for each row
+     * @param panel where it is packed, {@link NativeTiles#columns} numbers for each row
      */
     public void rightRows(long address, long stride, long panel) {
       right = Right.ROWS;
@@ -172,7 +191,7 @@ public final class NativeTiles {
     /**
      * B was packed.
      *
-     * @param panel address of {@link NativeTiles#COLUMNS} numbers for each row
+     * @param panel address of {@link NativeTiles#columns} numbers for each row
      */
     public void rightPanel(long panel) {
       right = Right.PANEL;
@@ -193,8 +212,8 @@ public final class NativeTiles {
      *
      * @param address of its first element
      * @param nextRow from one row to the next
-     * @param rows 1 to {@link NativeTiles#ROWS}
-     * @param columns 1 to {@link NativeTiles#COLUMNS}
+     * @param rows 1 to {@link NativeTiles#rows}
+     * @param columns 1 to {@link NativeTiles#columns}
      */
     public void tile(long address, long nextRow, int rows, int columns) {
       c = address;
@@ -206,7 +225,7 @@ public final class NativeTiles {
     /**
      * What every row of the tile begins with.
      *
-     * @param address of {@link NativeTiles#COLUMNS} floats; 0 to add to C
+     * @param address of {@link NativeTiles#columns} floats; 0 to add to C
      */
     public void start(long address) {
       start = address;
@@ -254,17 +273,17 @@ public final class NativeTiles {
   }
 
   /**
-   * Writes {@code to[j][i] = from[i][j]} for {@link #TRANSPOSED} i.
+   * Writes {@code to[j][i] = from[i][j]} for {@link #transposed} i.
    *
    * @param from address
    * @param stride bytes from one row to the next
-   * @param columns how many j, a positive multiple of {@link #TRANSPOSED}
+   * @param columns how many j, a positive multiple of {@link #transposed}
    * @param to address
    * @param next bytes from one row of to to the next
    */
   public void transpose(long from, long stride, int columns, long to, long next) {
     try {
-      TRANSPOSE.invokeExact(transpose, from, stride, (long) columns / TRANSPOSED, to, next);
+      TRANSPOSE.invokeExact(transpose, from, stride, (long) columns / isa.lanes(), to, next);
     } catch (Throwable e) {
       throw unexpected(e);
     }

@@ -18,7 +18,7 @@ import filigree.tensor.cpu.x86.Assembler.Condition;
 import filigree.tensor.cpu.x86.Assembler.Label;
 import filigree.tensor.cpu.x86.Assembler.Mask;
 import filigree.tensor.cpu.x86.Assembler.Register;
-import filigree.tensor.cpu.x86.Assembler.Zmm;
+import filigree.tensor.cpu.x86.Assembler.Vector;
 
 /**
  * The instructions of dot products of a few rows of x with many rows of weights, for AVX-512 and
@@ -59,7 +59,7 @@ final class RowProgram {
   private static final Mask FIRST = new Mask(2);
 
   // Registers of numbers: weights, something else, then sums.
-  private static final Zmm OTHER = new Zmm(VECTORS);
+  private static final Vector OTHER = new Vector(VECTORS);
   private static final int FIRST_SUM = VECTORS + 1;
 
   private final Assembler code;
@@ -108,7 +108,7 @@ final class RowProgram {
     code.bind(row);
     for (int i = 0; i < count; i++) {
       for (int j = 0; j < VECTORS; j++) {
-        code.vpxord(sum(i, j), sum(i, j), sum(i, j));
+        code.vpxor(sum(i, j), sum(i, j), sum(i, j));
       }
     }
     code.mov(AT, 0);
@@ -129,8 +129,8 @@ final class RowProgram {
     code.ret();
   }
 
-  private Zmm sum(int row, int vector) {
-    return new Zmm(FIRST_SUM + row * VECTORS + vector);
+  private Vector sum(int row, int vector) {
+    return new Vector(FIRST_SUM + row * VECTORS + vector);
   }
 
   private Address weights(int bytes) {
@@ -144,7 +144,7 @@ final class RowProgram {
     code.jump(Condition.ZERO, done);
     code.bind(next);
     for (int j = 0; j < vectors; j++) {
-      Zmm w = new Zmm(j);
+      Vector w = new Vector(j);
       if (type == DType.BF16) {
         code.vpmovzxwd(w, weights(j * LANES * Short.BYTES));
         code.vpslld(w, w, BF16_DROPPED_BITS);
@@ -168,7 +168,7 @@ final class RowProgram {
 
   /** The last columns, less than a vector. */
   private void end() {
-    Zmm w = new Zmm(0);
+    Vector w = new Vector(0);
     if (type == DType.BF16) {
       code.vpmovzxwd(w, END, weights(0));
       code.vpslld(w, w, BF16_DROPPED_BITS);
@@ -188,7 +188,7 @@ final class RowProgram {
         code.vaddps(sum(row, j), sum(row, j), sum(row, j + apart));
       }
     }
-    Zmm total = sum(row, 0);
+    Vector total = sum(row, 0);
     code.vshuff32x4(OTHER, total, total, 0b01_00_11_10);
     code.vaddps(total, total, OTHER);
     code.vshuff32x4(OTHER, total, total, 0b10_11_00_01);

@@ -22,25 +22,25 @@ import filigree.tensor.cpu.x86.Assembler.Condition;
 import filigree.tensor.cpu.x86.Assembler.Label;
 import filigree.tensor.cpu.x86.Assembler.Mask;
 import filigree.tensor.cpu.x86.Assembler.Register;
-import filigree.tensor.cpu.x86.Assembler.Zmm;
+import filigree.tensor.cpu.x86.Assembler.Vector;
 import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The instructions of a product's innermost loop, for AVX-512 and the calling convention of Linux
- * (System V ABI, AMD64 supplement, section 3.2).
+ * The instructions of a product's innermost loop, for AVX-512 or AVX2 and the calling convention of
+ * Linux (System V ABI, AMD64 supplement, section 3.2).
  *
- * <p>A tile has up to 12 rows and 32 columns: 24 registers of sums, two for a row of B, and some
- * through which numbers of A pass, each broadcast and used twice. That is 14 loads for 24
- * multiply-adds, and almost nothing else: a compiler of Java needs integer instructions between
- * them, which take the multiply-adds' ports, and has no prefetch.
+ * <p>With AVX-512 a tile has up to 12 rows and 32 columns: 24 registers of sums, two for a row of
+ * B, and some through which numbers of A pass, each broadcast and used twice. That is 14 loads for
+ * 24 multiply-adds, and almost nothing else: a compiler of Java needs integer instructions between
+ * them, which take the multiply-adds' ports, and has no prefetch. With AVX2, of half as many
+ * registers, half as wide, it has up to 6 rows and 16 columns.
  *
  * <p>What has to be packed is packed by the first tile that reads it: two stores, by a port that
  * the sums do not use, instead of a pass over memory.
  */
 final class TileProgram {
-  static final int ROWS = 12;
-  static final int COLUMNS = 32;
+  private static final int VECTORS = Isa.VECTORS;
 
   /** How the left matrix is read. */
   enum Left {
@@ -48,7 +48,7 @@ final class TileProgram {
     ROWS,
     /** Column by column, a stride apart; they are packed, and their rows summed. */
     COLUMNS,
-    /** A packed panel: columns of {@link TileProgram#ROWS} numbers. */
+    /** A packed panel: columns of {@link Isa#rows} numbers. */
     PANEL
   }
 
@@ -56,14 +56,11 @@ final class TileProgram {
   enum Right {
     /** Row by row, a stride apart; they are packed. */
     ROWS,
-    /** A packed panel: rows of {@link TileProgram#COLUMNS} numbers. */
+    /** A packed panel: rows of {@link Isa#columns} numbers. */
     PANEL
   }
 
-  private static final int VECTOR = 64;
-  private static final int VECTORS = 2;
-  private static final int PANEL_ROW = VECTORS * VECTOR;
-  private static final int PANEL_COLUMN = ROWS * Float.BYTES;
+  private static final int LINE = 64;
 
   /** Steps of depth in a round of the loop; a power of two. */
   private static final int UNROLLED = 4;
@@ -75,11 +72,9 @@ final class TileProgram {
 
   // Registers of numbers: 0 and 1 a row of B, then those of A, then the sums.
   private static final int FIRST_ELEMENT = VECTORS;
-  private static final Zmm LEFT_COLUMN = new Zmm(6);
-  private static final Zmm ROW_SUMS = new Zmm(7);
-  private static final int FIRST_SUM = 8;
-  private static final Mask FIRST = new Mask(1);
-  private static final Mask SECOND = new Mask(2);
+
+  // AVX-512: columns of the tile, rows of A.
+  private static final Mask[] COLUMNS = {new Mask(1), new Mask(2)};
   private static final Mask LEFT_ROWS = new Mask(3);
 
   // The first six arguments; the others are on the stack.
@@ -107,16 +102,36 @@ final class TileProgram {
   // Where A is not read by rows:
   private static final Register LEFT_PANEL = RBX;
 
+  // AVX2, where a tile has fewer rows: addresses of the masks of columns and of rows of A.
+  private static final Register COLUMNS_MASK = R13;
+  private static final Register ROWS_MASK = R12;
+
   private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
 
   private final Assembler code;
+  private final Isa isa;
+  private final Masks masks;
+  private final int vector;
+  private final int panelRow;
+  private final int panelColumn;
+  private final int firstSum;
+  private final Vector rowSums;
+  private final Vector leftColumn;
   private final int height;
   private final Left left;
   private final Right right;
   private int pushed;
 
-  private TileProgram(Assembler code, int height, Left left, Right right) {
+  private TileProgram(Assembler code, Isa isa, Masks masks, int height, Left left, Right right) {
     this.code = code;
+    this.isa = isa;
+    this.masks = masks;
+    this.vector = isa.bytes();
+    this.panelRow = VECTORS * vector;
+    this.panelColumn = isa.rows() * Float.BYTES;
+    this.firstSum = isa.registers() - VECTORS * isa.rows();
+    this.rowSums = new Vector(firstSum - 1);
+    this.leftColumn = new Vector(firstSum - 2);
     this.height = height;
     this.left = left;
     this.right = right;
@@ -157,20 +172,36 @@ final class TileProgram {
    * C are asked for, and then in each of so many rounds two cache lines from ahead on, a step of
    * bytes apart. Strides are in bytes; those of panels are not looked at.
    *
+   * @param isa of the code
+   * @param masks in the same program
    * @param height rows of the tile
    */
-  static void tile(Assembler code, int height, Left left, Right right) {
-    new TileProgram(code, height, left, right).write();
+  static void tile(Assembler code, Isa isa, Masks masks, int height, Left left, Right right) {
+    new TileProgram(code, isa, masks, height, left, right).write();
+  }
+
+  /**
+   * What AVX2 has for masks: numbers whose signs say which floats are meant. Ones for all columns
+   * and then as many zeros, so that the last n ones and what follows mean the first n columns.
+   */
+  static final class Masks {
+    private final Label ones = new Label();
+    private final Label zeros = new Label();
+
+    /** Writes the numbers. */
+    Masks(Assembler code, Isa isa) {
+      code.bind(ones);
+      code.ints(-1, isa.columns());
+      code.bind(zeros);
+      code.ints(0, isa.columns());
+    }
   }
 
   private void write() {
     for (Register register : SAVED) {
       push(register);
     }
-    load(ROUNDS, Argument.MASK);
-    code.kmovw(FIRST, ROUNDS);
-    code.shr(ROUNDS, VECTOR / Float.BYTES);
-    code.kmovw(SECOND, ROUNDS);
+    beginMasks();
     begin();
     push(START);
     push(NEXT_C);
@@ -197,6 +228,23 @@ final class TileProgram {
     code.ret();
   }
 
+  private void beginMasks() {
+    load(ROUNDS, Argument.MASK);
+    switch (isa) {
+      case AVX512 -> {
+        code.kmovw(COLUMNS[0], ROUNDS);
+        code.shr(ROUNDS, isa.lanes());
+        code.kmovw(COLUMNS[1], ROUNDS);
+      }
+      case AVX2 -> {
+        code.popcnt(ROUNDS, ROUNDS);
+        code.shl(ROUNDS, Integer.numberOfTrailingZeros(Integer.BYTES));
+        code.lea(COLUMNS_MASK, masks.zeros);
+        code.sub(COLUMNS_MASK, ROUNDS);
+      }
+    }
+  }
+
   private void push(Register register) {
     code.push(register);
     pushed++;
@@ -219,9 +267,17 @@ final class TileProgram {
     load(LEFT_STRIDE, Argument.LEFT_STRIDE);
     if (left == Left.COLUMNS) {
       load(LEFT_PANEL, Argument.LEFT_PANEL);
-      code.mov(PHASE, (1 << height) - 1);
-      code.kmovw(LEFT_ROWS, PHASE);
-      code.vpxord(ROW_SUMS, ROW_SUMS, ROW_SUMS);
+      switch (isa) {
+        case AVX512 -> {
+          code.mov(PHASE, (1 << height) - 1);
+          code.kmovw(LEFT_ROWS, PHASE);
+        }
+        case AVX2 -> {
+          code.lea(ROWS_MASK, masks.zeros);
+          code.add(ROWS_MASK, -height * Integer.BYTES);
+        }
+      }
+      code.vpxor(rowSums, rowSums, rowSums);
       return;
     }
     code.lea(OTHER, new Address(LEFT_STRIDE, LEFT_STRIDE, 2, 0));
@@ -235,8 +291,8 @@ final class TileProgram {
     return (height + ROWS_PER_BASE - 1) / ROWS_PER_BASE;
   }
 
-  private static Zmm sum(int row, int vector) {
-    return new Zmm(FIRST_SUM + VECTORS * row + vector);
+  private Vector sum(int row, int index) {
+    return new Vector(firstSum + VECTORS * row + index);
   }
 
   private void begin() {
@@ -245,13 +301,13 @@ final class TileProgram {
     code.test(START, START);
     code.jump(Condition.ZERO, zeros);
     for (int j = 0; j < VECTORS; j++) {
-      code.vmovups(sum(0, j), Address.at(START, j * VECTOR));
+      code.vmovups(sum(0, j), Address.at(START, j * vector));
     }
     // Always: the flags are still those of the test.
     code.jump(Condition.NOT_ZERO, copies);
     code.bind(zeros);
     for (int j = 0; j < VECTORS; j++) {
-      code.vpxord(sum(0, j), sum(0, j), sum(0, j));
+      code.vpxor(sum(0, j), sum(0, j), sum(0, j));
     }
     code.bind(copies);
     for (int i = 1; i < height; i++) {
@@ -296,13 +352,13 @@ final class TileProgram {
     code.sub(ROUNDS, COUNT);
     code.test(COUNT, COUNT);
     code.jump(Condition.NOT_GREATER, done);
-    code.align(VECTOR / 2);
+    code.align(LINE / 2);
     code.bind(again);
     for (int p = 0; p < UNROLLED; p++) {
       step(p);
       if (p == 0) {
         code.prefetcht1(Address.at(POINTER, 0));
-        code.prefetcht1(Address.at(POINTER, VECTOR));
+        code.prefetcht1(Address.at(POINTER, LINE));
       }
     }
     code.add(POINTER, STEP);
@@ -330,28 +386,27 @@ final class TileProgram {
 
   /** One step of depth, the p-th of a round. */
   private void step(int p) {
-    Zmm[] row = {new Zmm(0), new Zmm(1)};
+    Vector[] row = {new Vector(0), new Vector(1)};
     for (int j = 0; j < VECTORS; j++) {
       switch (right) {
-        case PANEL -> code.vmovups(row[j], Address.at(RIGHT, p * PANEL_ROW + j * VECTOR));
+        case PANEL -> code.vmovups(row[j], Address.at(RIGHT, p * panelRow + j * vector));
         case ROWS -> {
-          code.vmovups(row[j], mask(j), Address.at(RIGHT, j * VECTOR));
-          Address packed = Address.at(RIGHT_PANEL, p * PANEL_ROW + j * VECTOR);
-          code.vmovups(packed, Mask.NONE, row[j]);
+          loadColumns(row[j], j, Address.at(RIGHT, j * vector));
+          code.vmovups(Address.at(RIGHT_PANEL, p * panelRow + j * vector), row[j]);
         }
       }
     }
     if (right == Right.ROWS) {
       code.add(RIGHT, RIGHT_STRIDE);
     }
+    int elements = firstSum - FIRST_ELEMENT;
     if (left == Left.COLUMNS) {
-      code.vmovups(LEFT_COLUMN, LEFT_ROWS, Address.at(LEFT, 0));
-      code.vmovups(Address.at(LEFT_PANEL, p * PANEL_COLUMN), LEFT_ROWS, LEFT_COLUMN);
-      code.vaddps(ROW_SUMS, ROW_SUMS, LEFT_COLUMN);
+      packLeftColumn(Address.at(LEFT_PANEL, p * panelColumn));
+      // Its register is free again, if it is needed.
+      elements = Math.max(1, leftColumn.number() - FIRST_ELEMENT);
     }
-    int elements = (left == Left.COLUMNS ? LEFT_COLUMN.number() : FIRST_SUM) - FIRST_ELEMENT;
     for (int i = 0; i < height; i++) {
-      Zmm element = new Zmm(FIRST_ELEMENT + i % elements);
+      Vector element = new Vector(FIRST_ELEMENT + i % elements);
       code.vbroadcastss(element, element(i, p));
       for (int j = 0; j < VECTORS; j++) {
         code.vfmadd231ps(sum(i, j), element, row[j]);
@@ -362,12 +417,40 @@ final class TileProgram {
     }
   }
 
+  private void packLeftColumn(Address packed) {
+    Address column = Address.at(LEFT, 0);
+    switch (isa) {
+      case AVX512 -> {
+        code.vmovups(leftColumn, LEFT_ROWS, column);
+        code.vmovups(packed, LEFT_ROWS, leftColumn);
+      }
+      case AVX2 -> {
+        code.vmovups(leftColumn, Address.at(ROWS_MASK, 0));
+        code.vmaskmovps(leftColumn, leftColumn, column);
+        // Whole, since masked stores are slow: the next column overwrites what is too much.
+        code.vmovups(packed, leftColumn);
+      }
+    }
+    code.vaddps(rowSums, rowSums, leftColumn);
+  }
+
+  /** Loads those floats of a tile's row that belong to its columns, and zeros. */
+  private void loadColumns(Vector to, int index, Address from) {
+    switch (isa) {
+      case AVX512 -> code.vmovups(to, COLUMNS[index], from);
+      case AVX2 -> {
+        code.vmovups(to, Address.at(COLUMNS_MASK, index * vector));
+        code.vmaskmovps(to, to, from);
+      }
+    }
+  }
+
   private Address element(int i, int p) {
     return switch (left) {
       case ROWS ->
           new Address(BASES[i / ROWS_PER_BASE], LEFT_STRIDE, i % ROWS_PER_BASE, p * Float.BYTES);
       case COLUMNS -> Address.at(LEFT, i * Float.BYTES);
-      case PANEL -> Address.at(LEFT, p * PANEL_COLUMN + i * Float.BYTES);
+      case PANEL -> Address.at(LEFT, p * panelColumn + i * Float.BYTES);
     };
   }
 
@@ -379,74 +462,128 @@ final class TileProgram {
           code.add(BASES[i], steps * Float.BYTES);
         }
       }
-      case COLUMNS -> code.add(LEFT_PANEL, steps * PANEL_COLUMN);
-      case PANEL -> code.add(LEFT, steps * PANEL_COLUMN);
+      case COLUMNS -> code.add(LEFT_PANEL, steps * panelColumn);
+      case PANEL -> code.add(LEFT, steps * panelColumn);
     }
     switch (right) {
-      case ROWS -> code.add(RIGHT_PANEL, steps * PANEL_ROW);
-      case PANEL -> code.add(RIGHT, steps * PANEL_ROW);
+      case ROWS -> code.add(RIGHT_PANEL, steps * panelRow);
+      case PANEL -> code.add(RIGHT, steps * panelRow);
     }
   }
 
   private void end() {
     if (left == Left.COLUMNS) {
       load(OTHER, Argument.ROW_SUMS);
-      code.vmovups(Address.at(OTHER, 0), LEFT_ROWS, ROW_SUMS);
+      Address sums = Address.at(OTHER, 0);
+      switch (isa) {
+        case AVX512 -> code.vmovups(sums, LEFT_ROWS, rowSums);
+        case AVX2 -> {
+          code.vmovups(leftColumn, Address.at(ROWS_MASK, 0));
+          code.vmaskmovps(sums, leftColumn, rowSums);
+        }
+      }
     }
     Label store = new Label();
     code.test(START, START);
     code.jump(Condition.NOT_ZERO, store);
+    addC();
+    code.bind(store);
+    storeC();
+  }
+
+  private void addC() {
+    Vector spare = new Vector(0);
     code.mov(RAX, C);
     for (int i = 0; i < height; i++) {
       for (int j = 0; j < VECTORS; j++) {
-        code.vaddps(sum(i, j), mask(j), sum(i, j), Address.at(RAX, j * VECTOR));
+        Address at = Address.at(RAX, j * vector);
+        switch (isa) {
+          case AVX512 -> code.vaddps(sum(i, j), COLUMNS[j], sum(i, j), at);
+          case AVX2 -> {
+            loadColumns(spare, j, at);
+            code.vaddps(sum(i, j), sum(i, j), spare);
+          }
+        }
       }
       code.add(RAX, NEXT_C);
     }
-    code.bind(store);
+  }
+
+  private void storeC() {
+    switch (isa) {
+      case AVX512 -> storeRows((j, at, sum) -> code.vmovups(at, COLUMNS[j], sum));
+      case AVX2 -> {
+        // Masked stores are slow, so that whole rows have their own.
+        Label whole = new Label();
+        Label done = new Label();
+        code.lea(RAX, masks.ones);
+        code.cmp(RAX, COLUMNS_MASK);
+        code.jump(Condition.ZERO, whole);
+        for (int j = 0; j < VECTORS; j++) {
+          code.vmovups(new Vector(j), Address.at(COLUMNS_MASK, j * vector));
+        }
+        storeRows((j, at, sum) -> code.vmaskmovps(at, new Vector(j), sum));
+        // Always: the stack is not at 0.
+        code.test(RSP, RSP);
+        code.jump(Condition.NOT_ZERO, done);
+        code.bind(whole);
+        storeRows((_, at, sum) -> code.vmovups(at, sum));
+        code.bind(done);
+      }
+    }
+  }
+
+  /** Stores one vector of a row of C. */
+  private interface Store {
+    void write(int index, Address at, Vector sum);
+  }
+
+  private void storeRows(Store store) {
     for (int i = 0; i < height; i++) {
       for (int j = 0; j < VECTORS; j++) {
-        code.vmovups(Address.at(C, j * VECTOR), mask(j), sum(i, j));
+        store.write(j, Address.at(C, j * vector), sum(i, j));
       }
       code.add(C, NEXT_C);
     }
   }
 
-  private static Mask mask(int vector) {
-    return vector == 0 ? FIRST : SECOND;
-  }
-
   /**
-   * Writes the function that turns 16 rows into 16 columns, block by block of 16 x 16:
+   * Writes the function that turns rows into columns, block by block of 16 x 16, or 8 x 8 with
+   * AVX2:
    *
    * <pre>
    * void transpose(const float *from, long stride, long blocks, float *to, long next)
    * </pre>
    *
-   * <p>{@code to[j][i] = from[i][j]} for 16 i and 16 x blocks j; strides are in bytes. The rows are
-   * read side by side.
+   * <p>{@code to[j][i] = from[i][j]} for the i of a block and the j of all; strides are in bytes.
+   * The rows are read side by side.
    */
-  static void transpose(Assembler code) {
+  static void transpose(Assembler code, Isa isa) {
     Register from = RDI;
     Register stride = RSI;
     Register blocks = RDX;
     Register to = RCX;
     Register next = R8;
     Label again = new Label();
-    code.align(VECTOR / 2);
+    code.align(LINE / 2);
     code.bind(again);
     code.mov(RAX, from);
-    List<Zmm> rows = new ArrayList<>();
-    for (int i = 0; i < 16; i++) {
-      rows.add(new Zmm(i));
-      code.vmovups(rows.get(i), Address.at(RAX, 0));
+    List<Vector> rows = registers(0, isa.lanes());
+    for (Vector row : rows) {
+      code.vmovups(row, Address.at(RAX, 0));
       code.add(RAX, stride);
     }
-    for (Zmm column : transposed(code, rows)) {
-      code.vmovups(Address.at(to, 0), Mask.NONE, column);
+    List<Vector> fours = fours(code, rows);
+    List<Vector> columns =
+        switch (isa) {
+          case AVX2 -> columnsOf8(code, fours);
+          case AVX512 -> columnsOf16(code, fours);
+        };
+    for (Vector column : columns) {
+      code.vmovups(Address.at(to, 0), column);
       code.add(to, next);
     }
-    code.add(from, VECTOR);
+    code.add(from, isa.bytes());
     code.dec(blocks);
     code.jump(Condition.NOT_ZERO, again);
     code.vzeroupper();
@@ -454,40 +591,57 @@ final class TileProgram {
   }
 
   /**
-   * In four rounds: pairs of numbers, then of pairs, within each quarter of the registers, and then
-   * of quarters. Registers 0 to 15 and 16 to 31 take turns.
+   * The first two rounds: pairs of numbers, then of pairs, within each 128 bits of the registers.
+   * The lower and the upper half of the registers take turns.
+   *
+   * @return at 4 g + c: every fourth column from c on, of the rows 4 g to 4 g + 3
    */
-  private static List<Zmm> transposed(Assembler code, List<Zmm> rows) {
-    List<Zmm> pairs = registers(16);
-    for (int i = 0; i < 16; i += 2) {
+  private static List<Vector> fours(Assembler code, List<Vector> rows) {
+    int count = rows.size();
+    List<Vector> pairs = registers(count, count);
+    for (int i = 0; i < count; i += 2) {
       code.vunpcklps(pairs.get(i), rows.get(i), rows.get(i + 1));
       code.vunpckhps(pairs.get(i + 1), rows.get(i), rows.get(i + 1));
     }
-    // fours(4 g + c): column c of each quarter, of the rows 4 g to 4 g + 3.
-    List<Zmm> fours = registers(0);
-    for (int i = 0; i < 16; i += 4) {
+    List<Vector> fours = registers(0, count);
+    for (int i = 0; i < count; i += 4) {
       for (int half = 0; half < 2; half++) {
-        Zmm low = pairs.get(i + half);
-        Zmm high = pairs.get(i + half + 2);
+        Vector low = pairs.get(i + half);
+        Vector high = pairs.get(i + half + 2);
         code.vunpcklpd(fours.get(i + 2 * half), low, high);
         code.vunpckhpd(fours.get(i + 2 * half + 1), low, high);
       }
     }
+    return fours;
+  }
+
+  /** One more round: halves of the registers. */
+  private static List<Vector> columnsOf8(Assembler code, List<Vector> fours) {
+    List<Vector> columns = registers(8, 8);
+    for (int c = 0; c < 4; c++) {
+      code.vperm2f128(columns.get(c), fours.get(c), fours.get(4 + c), 0x20);
+      code.vperm2f128(columns.get(4 + c), fours.get(c), fours.get(4 + c), 0x31);
+    }
+    return columns;
+  }
+
+  /** Two more rounds: quarters of the registers. */
+  private static List<Vector> columnsOf16(Assembler code, List<Vector> fours) {
     // Even quarters of the rows 0 to 7, odd ones, then the same of the rows 8 to 15.
-    List<Zmm> eights = registers(16);
+    List<Vector> eights = registers(16, 16);
     for (int half = 0; half < 2; half++) {
       for (int c = 0; c < 4; c++) {
-        Zmm low = fours.get(8 * half + c);
-        Zmm high = fours.get(8 * half + 4 + c);
+        Vector low = fours.get(8 * half + c);
+        Vector high = fours.get(8 * half + 4 + c);
         code.vshuff32x4(eights.get(8 * half + c), low, high, 0x88);
         code.vshuff32x4(eights.get(8 * half + 4 + c), low, high, 0xdd);
       }
     }
-    List<Zmm> columns = registers(0);
+    List<Vector> columns = registers(0, 16);
     for (int odd = 0; odd < 2; odd++) {
       for (int c = 0; c < 4; c++) {
-        Zmm low = eights.get(4 * odd + c);
-        Zmm high = eights.get(8 + 4 * odd + c);
+        Vector low = eights.get(4 * odd + c);
+        Vector high = eights.get(8 + 4 * odd + c);
         code.vshuff32x4(columns.get(4 * odd + c), low, high, 0x88);
         code.vshuff32x4(columns.get(8 + 4 * odd + c), low, high, 0xdd);
       }
@@ -495,10 +649,10 @@ final class TileProgram {
     return columns;
   }
 
-  private static List<Zmm> registers(int first) {
-    List<Zmm> registers = new ArrayList<>();
-    for (int i = 0; i < 16; i++) {
-      registers.add(new Zmm(first + i));
+  private static List<Vector> registers(int first, int count) {
+    List<Vector> registers = new ArrayList<>();
+    for (int i = 0; i < count; i++) {
+      registers.add(new Vector(first + i));
     }
     return registers;
   }

@@ -24,7 +24,7 @@ import filigree.tensor.cpu.x86.Assembler.Condition;
 import filigree.tensor.cpu.x86.Assembler.Label;
 import filigree.tensor.cpu.x86.Assembler.Mask;
 import filigree.tensor.cpu.x86.Assembler.Register;
-import filigree.tensor.cpu.x86.Assembler.Zmm;
+import filigree.tensor.cpu.x86.Assembler.Vector;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.function.Consumer;
@@ -81,9 +81,8 @@ class AssemblerTest {
         new Case("vmovaps zmm10,zmm8", "62517c4828d0", c -> c.vmovaps(zmm(10), zmm(8))),
         new Case("vmovaps zmm25,zmm15", "62417c4828cf", c -> c.vmovaps(zmm(25), zmm(15))),
         new Case("vmovaps zmm1,zmm31", "62917c4828cf", c -> c.vmovaps(zmm(1), zmm(31))),
-        new Case("vpxord zmm9,zmm9,zmm9", "62513548efc9", c -> c.vpxord(zmm(9), zmm(9), zmm(9))),
-        new Case(
-            "vpxord zmm31,zmm18,zmm5", "62616d40effd", c -> c.vpxord(zmm(31), zmm(18), zmm(5))),
+        new Case("vpxord zmm9,zmm9,zmm9", "62513548efc9", c -> c.vpxor(zmm(9), zmm(9), zmm(9))),
+        new Case("vpxord zmm31,zmm18,zmm5", "62616d40effd", c -> c.vpxor(zmm(31), zmm(18), zmm(5))),
         new Case(
             "vbroadcastss zmm2,[rdi]", "62f27d481817", c -> c.vbroadcastss(zmm(2), at(RDI, 0))),
         new Case(
@@ -219,21 +218,122 @@ class AssemblerTest {
         new Case("push rbx", "53", c -> c.push(RBX)),
         new Case("push r12", "4154", c -> c.push(R12)),
         new Case("pop r15", "415f", c -> c.pop(R15)),
-        new Case("pop rbp", "5d", c -> c.pop(RBP)));
+        new Case("pop rbp", "5d", c -> c.pop(RBP)),
+        new Case("popcnt rax,rdx", "f3480fb8c2", c -> c.popcnt(RAX, RDX)),
+        new Case("popcnt r15,r9", "f34d0fb8f9", c -> c.popcnt(R15, R9)),
+        new Case("shl rax,2", "48c1e002", c -> c.shl(RAX, 2)),
+        new Case("shl r13,5", "49c1e505", c -> c.shl(R13, 5)),
+        new Case("add r12,-24", "4983c4e8", c -> c.add(R12, -24)),
+        new Case("sub r13,rax", "4929c5", c -> c.sub(R13, RAX)),
+        new Case(
+            "vmovups [rdx+0x40],zmm17", "62e17c48114a01", c -> c.vmovups(at(RDX, 64), zmm(17))),
+        new Case(
+            "vaddps zmm4,zmm17,[rdx+0x40]",
+            "62f17440586201",
+            c -> c.vaddps(zmm(4), zmm(17), at(RDX, 64))));
+  }
+
+  static List<Case> casesOf256Bits() {
+    return List.of(
+        new Case("vmovups ymm0,[rsi]", "c5fc1006", c -> c.vmovups(ymm(0), at(RSI, 0))),
+        new Case("vmovups ymm15,[r9+0x40]", "c4417c107940", c -> c.vmovups(ymm(15), at(R9, 64))),
+        new Case(
+            "vmovups ymm8,[rbp+0x1fc0]", "c57c1085c01f0000", c -> c.vmovups(ymm(8), at(RBP, 8128))),
+        new Case("vmovups [rcx-0x20],ymm9", "c57c1149e0", c -> c.vmovups(at(RCX, -32), ymm(9))),
+        new Case("vmovups [r14+0x20],ymm1", "c4c17c114e20", c -> c.vmovups(at(R14, 32), ymm(1))),
+        new Case("vmovaps ymm10,ymm4", "c57c28d4", c -> c.vmovaps(ymm(10), ymm(4))),
+        new Case("vpxor ymm3,ymm3,ymm3", "c5e5efdb", c -> c.vpxor(ymm(3), ymm(3), ymm(3))),
+        new Case("vpxor ymm12,ymm5,ymm12", "c44155efe4", c -> c.vpxor(ymm(12), ymm(5), ymm(12))),
+        new Case("vbroadcastss ymm2,[rdi]", "c4e27d1817", c -> c.vbroadcastss(ymm(2), at(RDI, 0))),
+        new Case(
+            "vbroadcastss ymm3,[rbx+r10*2+0xc]",
+            "c4a27d185c530c",
+            c -> c.vbroadcastss(ymm(3), new Address(RBX, R10, 2, 12))),
+        new Case(
+            "vfmadd231ps ymm4,ymm2,ymm0", "c4e26db8e0", c -> c.vfmadd231ps(ymm(4), ymm(2), ymm(0))),
+        new Case(
+            "vfmadd231ps ymm15,ymm3,ymm9",
+            "c44265b8f9",
+            c -> c.vfmadd231ps(ymm(15), ymm(3), ymm(9))),
+        new Case(
+            "vfmadd231ps ymm5,ymm0,[rdi+rax*4+0x40]",
+            "c4e27db86c8740",
+            c -> c.vfmadd231ps(ymm(5), ymm(0), new Address(RDI, RAX, 4, 64))),
+        new Case("vaddps ymm7,ymm7,ymm6", "c5c458fe", c -> c.vaddps(ymm(7), ymm(7), ymm(6))),
+        new Case(
+            "vaddps ymm9,ymm9,[r8+0x20]",
+            "c44134584820",
+            c -> c.vaddps(ymm(9), ymm(9), at(R8, 32))),
+        new Case(
+            "vpmovzxwd ymm3,[rsi+rax*2+0x10]",
+            "c4e27d335c4610",
+            c -> c.vpmovzxwd(ymm(3), new Address(RSI, RAX, 2, 16))),
+        new Case("vunpcklps ymm8,ymm0,ymm1", "c57c14c1", c -> c.vunpcklps(ymm(8), ymm(0), ymm(1))),
+        new Case(
+            "vunpckhps ymm9,ymm14,ymm15", "c4410c15cf", c -> c.vunpckhps(ymm(9), ymm(14), ymm(15))),
+        new Case(
+            "vunpcklpd ymm0,ymm8,ymm10", "c4c13d14c2", c -> c.vunpcklpd(ymm(0), ymm(8), ymm(10))),
+        new Case("vunpckhpd ymm3,ymm2,ymm7", "c5ed15df", c -> c.vunpckhpd(ymm(3), ymm(2), ymm(7))),
+        new Case(
+            "vmaskmovps ymm0,ymm0,[rsi]",
+            "c4e27d2c06",
+            c -> c.vmaskmovps(ymm(0), ymm(0), at(RSI, 0))),
+        new Case(
+            "vmaskmovps ymm2,ymm9,[r12+0x20]",
+            "c4c2352c542420",
+            c -> c.vmaskmovps(ymm(2), ymm(9), at(R12, 32))),
+        new Case(
+            "vmaskmovps [rcx],ymm1,ymm11",
+            "c462752e19",
+            c -> c.vmaskmovps(at(RCX, 0), ymm(1), ymm(11))),
+        new Case(
+            "vmaskmovps [r15+0x20],ymm8,ymm3",
+            "c4c23d2e5f20",
+            c -> c.vmaskmovps(at(R15, 32), ymm(8), ymm(3))),
+        new Case(
+            "vperm2f128 ymm8,ymm0,ymm4,0x20",
+            "c4637d06c420",
+            c -> c.vperm2f128(ymm(8), ymm(0), ymm(4), 0x20)),
+        new Case(
+            "vperm2f128 ymm1,ymm12,ymm13,0x31",
+            "c4c31d06cd31",
+            c -> c.vperm2f128(ymm(1), ymm(12), ymm(13), 0x31)));
   }
 
   @ParameterizedTest
   @MethodSource("cases")
   void instructionsAreThoseOfTheGnuAssembler(Case instruction) {
-    Assembler code = new Assembler();
+    Assembler code = new Assembler(Isa.AVX512);
     instruction.instruction.accept(code);
     assertThat(HexFormat.of().formatHex(code.bytes())).isEqualTo(instruction.hex);
+  }
+
+  @ParameterizedTest
+  @MethodSource("casesOf256Bits")
+  void instructionsOf256BitsAreThoseOfTheGnuAssembler(Case instruction) {
+    Assembler code = new Assembler(Isa.AVX2);
+    instruction.instruction.accept(code);
+    assertThat(HexFormat.of().formatHex(code.bytes())).isEqualTo(instruction.hex);
+  }
+
+  @Test
+  void placesInTheProgramHaveAddresses() {
+    Assembler code = new Assembler(Isa.AVX2);
+    Label numbers = new Label();
+    Label end = new Label();
+    code.bind(numbers);
+    code.ints(-1, 2);
+    code.lea(R13, numbers);
+    code.lea(RAX, end);
+    code.bind(end);
+    assertThat(HexFormat.of().formatHex(code.bytes()))
+        .isEqualTo("ffffffffffffffff" + "4c8d2df1ffffff" + "488d0500000000");
   }
 
   /** Distances are counted from the instruction after the jump. */
   @Test
   void jumpsReachTheirLabelsForwardsAndBackwards() {
-    Assembler code = new Assembler();
+    Assembler code = new Assembler(Isa.AVX512);
     Label back = new Label();
     Label forward = new Label();
     code.bind(back);
@@ -250,13 +350,13 @@ class AssemblerTest {
   /** Whose number has no fourth bit: it would take a longer form of the instruction. */
   @Test
   void masksAreSetFromTheFirstEightRegisters() {
-    assertThatThrownBy(() -> new Assembler().kmovw(new Mask(1), R8))
+    assertThatThrownBy(() -> new Assembler(Isa.AVX512).kmovw(new Mask(1), R8))
         .hasMessage("R8 is not one of the first eight registers");
   }
 
   @Test
   void programsGrowBeyondTheFirstBuffer() {
-    Assembler code = new Assembler();
+    Assembler code = new Assembler(Isa.AVX512);
     for (int i = 0; i < 20_000; i++) {
       code.mov(RAX, i);
     }
@@ -264,8 +364,12 @@ class AssemblerTest {
     assertThat(code.position()).isEqualTo(7 * 20_000);
   }
 
-  private static Zmm zmm(int number) {
-    return new Zmm(number);
+  private static Vector zmm(int number) {
+    return new Vector(number);
+  }
+
+  private static Vector ymm(int number) {
+    return new Vector(number);
   }
 
   private static Address at(Register base, int displacement) {
