@@ -82,7 +82,7 @@ final class FewRows {
         (task, scratch) -> {
           long from = (long) p.n() * task / tasks;
           long to = (long) p.n() * (task + 1) / tasks;
-          if (nativeRows.isPresent()) {
+          if (nativeRows.isPresent() && nativeRows.get().reads(p.k())) {
             stream(nativeRows.get(), p, type, x, w, y, from, to, scratch);
           } else {
             dots(p, type, x, w, y, from, to, scratch);

@@ -1,7 +1,6 @@
 package filigree.tensor.cpu;
 
 import filigree.tensor.TensorException;
-import filigree.tensor.cpu.x86.Isa;
 import filigree.tensor.cpu.x86.NativeRows;
 import filigree.tensor.cpu.x86.NativeTiles;
 import java.util.Optional;
@@ -32,11 +31,9 @@ public record Lanes(
     return panels.flatMap(lanes -> NativeTiles.ofThisProcess(lanes.isa()));
   }
 
-  /** Returns machine code for dot products of a few rows; empty where there is no AVX-512. */
+  /** Returns machine code for dot products of a few rows; empty as {@link #tiles} is. */
   Optional<NativeRows> nativeRows() {
-    return panels
-        .filter(lanes -> lanes.isa() == Isa.AVX512)
-        .flatMap(_ -> NativeRows.ofThisProcess());
+    return panels.flatMap(lanes -> NativeRows.ofThisProcess(lanes.isa()));
   }
 
   static Lanes of(LaneChoice choice) {

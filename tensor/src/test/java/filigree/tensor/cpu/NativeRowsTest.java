@@ -1,9 +1,9 @@
 package filigree.tensor.cpu;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import filigree.tensor.DType;
+import filigree.tensor.cpu.x86.Isa;
 import filigree.tensor.cpu.x86.NativeRows;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -11,32 +11,36 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
 /** The machine code against the same sums in Java, bit for bit. */
 class NativeRowsTest {
-  private static final int LANES = 16;
-  private static final int CHAINS = 4;
-  private static final int ROUND = CHAINS * LANES;
   private static final int GUARD = 64;
 
-  @Test
-  void everyCountTypeAndEndOfARow() {
-    assumeTrue(Lanes.of(LaneChoice.AUTO).panels().isPresent(), "needs a processor with AVX-512");
-    assumeTrue(NativeRows.ofThisProcess().isPresent(), "needs Linux on x86-64");
-    NativeRows loops = NativeRows.ofThisProcess().orElseThrow();
+  @ParameterizedTest
+  @EnumSource
+  void everyCountTypeAndEndOfARow(Isa isa) {
+    NativeTilesTest.assumeProcessor(isa);
+    NativeRows loops = NativeRows.ofThisProcess(isa).orElseThrow();
+    int lanes = isa.columns() / 2;
+    assertThat(loops.reads(3)).isEqualTo(isa == Isa.AVX512);
     for (DType type : List.of(DType.F32, DType.BF16)) {
       for (int count = 1; count <= NativeRows.MOST; count++) {
-        for (int columns : new int[] {0, 1, 15, 16, 17, 48, 63, 64, 65, 128, 131, 191, 200, 768}) {
+        for (int columns :
+            new int[] {0, 1, 8, 15, 16, 17, 48, 63, 64, 65, 128, 131, 191, 200, 768}) {
           for (int rows : new int[] {1, 2, 5}) {
-            dots(loops, type, count, columns, rows);
+            if (loops.reads(columns)) {
+              dots(loops, lanes, type, count, columns, rows);
+            }
           }
         }
       }
     }
   }
 
-  private static void dots(NativeRows loops, DType type, int count, int columns, int rows) {
+  private static void dots(
+      NativeRows loops, int lanes, DType type, int count, int columns, int rows) {
     Random random = new Random(31L * columns + rows);
     float[] x = normal(random, count * columns);
     float[] w = normal(random, rows * columns);
@@ -51,7 +55,12 @@ class NativeRowsTest {
       MemorySegment out = arena.allocateFrom(ValueLayout.JAVA_FLOAT, expected);
       for (int j = 0; j < rows; j++) {
         for (int i = 0; i < count; i++) {
-          expected[j * count + i] = dot(x, i * columns, w, j * columns, columns);
+          expected[j * count + i] =
+              dot(
+                  loops.chains(),
+                  lanes,
+                  Arrays.copyOfRange(x, i * columns, (i + 1) * columns),
+                  Arrays.copyOfRange(w, j * columns, (j + 1) * columns));
         }
       }
       loops.dots(
@@ -68,15 +77,15 @@ class NativeRowsTest {
     }
   }
 
-  /** Four chains of vectors; what is no whole round goes to the first. */
-  private static float dot(float[] x, int atX, float[] w, int atW, int columns) {
-    float[] sums = new float[ROUND];
-    int rounds = columns / ROUND * ROUND;
-    for (int i = 0; i < columns; i++) {
-      int lane = i < rounds ? i % ROUND : i % LANES;
-      sums[lane] = Math.fma(w[atW + i], x[atX + i], sums[lane]);
+  /** Chains of vectors; what is no whole round goes to the first. */
+  private static float dot(int chains, int lanes, float[] x, float[] w) {
+    float[] sums = new float[chains];
+    int rounds = x.length / chains * chains;
+    for (int i = 0; i < x.length; i++) {
+      int lane = i < rounds ? i % chains : i % lanes;
+      sums[lane] = Math.fma(w[i], x[i], sums[lane]);
     }
-    for (int half = ROUND / 2; half >= LANES / 4; half /= 2) {
+    for (int half = chains / 2; half >= 4; half /= 2) {
       for (int i = 0; i < half; i++) {
         sums[i] += sums[i + half];
       }

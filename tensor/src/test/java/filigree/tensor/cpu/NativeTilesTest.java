@@ -26,13 +26,17 @@ class NativeTilesTest {
   private int rows;
   private int columns;
 
-  /** Takes tiles that this machine can run; one with AVX-512 can run both. */
-  private void use(Isa isa) {
+  /** One with AVX-512 can run both. */
+  static void assumeProcessor(Isa isa) {
     Optional<PanelLanes> lanes = Lanes.of(LaneChoice.AUTO).panels();
     assumeTrue(
         lanes.isPresent() && lanes.get().isa().compareTo(isa) >= 0,
         "needs a processor with " + isa);
     assumeTrue(NativeTiles.ofThisProcess(isa).isPresent(), "needs Linux on x86-64");
+  }
+
+  private void use(Isa isa) {
+    assumeProcessor(isa);
     tiles = NativeTiles.ofThisProcess(isa).orElseThrow();
     rows = tiles.rows();
     columns = tiles.columns();

@@ -91,11 +91,16 @@ final class Assembler {
 
   private static final int NO_PREFIX = 0;
   private static final int PREFIX_66 = 1;
+  private static final int PREFIX_F3 = 2;
   private static final int MAP_0F = 1;
   private static final int MAP_0F38 = 2;
   private static final int MAP_0F3A = 3;
 
-  /** In the prefix: what a mask leaves out becomes zero. */
+  // In VEX: one number, or a whole register.
+  private static final int SCALAR = 0;
+  private static final int WHOLE = 1;
+
+  /** In EVEX: what a mask leaves out becomes zero. */
   private static final int ZEROING = 0x80;
 
   /** In the byte of operands: the last one is a register. */
@@ -186,6 +191,13 @@ final class Assembler {
     vector(new Opcode(MAP_0F, PREFIX_66, 1, 0x15), to, first.number, second);
   }
 
+  /** A shift of numbers of 32 bits; empty places become zeros. */
+  void vpslld(Vector to, Vector from, int bits) {
+    // The operation is named by a number in place of the first operand.
+    vector(new Opcode(MAP_0F, PREFIX_66, 0, 0x72), new Vector(6), to.number, from);
+    put(bits);
+  }
+
   void vzeroupper() {
     put(0xc5, 0xf8, 0x77);
   }
@@ -200,6 +212,14 @@ final class Assembler {
   /** Floats whose sign in the mask is not set are not written. */
   void vmaskmovps(Address to, Vector mask, Vector from) {
     vex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x2e), from, mask.number, to);
+  }
+
+  /** Stores the first float. */
+  void vmovss(Address to, Vector from) {
+    int index = to.scale == 0 ? 0 : to.index.number;
+    Opcode opcode = new Opcode(MAP_0F, PREFIX_F3, 0, 0x11);
+    vexPrefix(opcode, SCALAR, from.number, 0, index, to.base.number);
+    operand(from.number, to, 1);
   }
 
   /** Chooses a half of two registers for each half. */
@@ -228,13 +248,6 @@ final class Assembler {
   /** Numbers that the mask leaves out are not read, and become zeros. */
   void vpmovzxwd(Vector to, Mask mask, Address from) {
     evex(new Opcode(MAP_0F38, PREFIX_66, 0, 0x33), to, 0, from, mask, isa.bytes() / 2, ZEROING);
-  }
-
-  /** A shift of numbers of 32 bits; empty places become zeros. */
-  void vpslld(Vector to, Vector from, int bits) {
-    // The operation is named by a number in place of the first operand.
-    evex(new Opcode(MAP_0F, PREFIX_66, 0, 0x72), new Vector(6), to.number, from);
-    put(bits);
   }
 
   void vshuff32x4(Vector to, Vector first, Vector second, int choice) {
@@ -411,19 +424,19 @@ final class Assembler {
   }
 
   private void vex(Opcode opcode, Vector first, int second, Vector third) {
-    vexPrefix(opcode, first.number, second, 0, third.number);
+    vexPrefix(opcode, WHOLE, first.number, second, 0, third.number);
     put(fields(REGISTER, first.number, third.number));
   }
 
   private void vex(Opcode opcode, Vector first, int second, Address third) {
     int index = third.scale == 0 ? 0 : third.index.number;
-    vexPrefix(opcode, first.number, second, index, third.base.number);
+    vexPrefix(opcode, WHOLE, first.number, second, index, third.base.number);
     operand(first.number, third, 1);
   }
 
   /** Of two bytes where that is enough. */
-  private void vexPrefix(Opcode opcode, int first, int second, int index, int base) {
-    int rest = ((~second & 0xf) << 3) | (1 << 2) | opcode.prefix;
+  private void vexPrefix(Opcode opcode, int length, int first, int second, int index, int base) {
+    int rest = ((~second & 0xf) << 3) | (length << 2) | opcode.prefix;
     if (opcode.map == MAP_0F && index < 8 && base < 8) {
       put(0xc5, inverted(first >> 3, 7) | rest);
     } else {

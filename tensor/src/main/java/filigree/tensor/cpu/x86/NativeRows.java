@@ -16,42 +16,51 @@ public final class NativeRows {
   /** The most rows that are multiplied at once. */
   public static final int MOST = RowProgram.MOST;
 
-  private static final int LANES = 16;
   private static final MethodHandle DOTS = Program.function(6);
 
+  private final Isa isa;
   private final Map<DType, MemorySegment[]> functions;
 
-  private NativeRows(Map<DType, MemorySegment[]> functions) {
+  private NativeRows(Isa isa, Map<DType, MemorySegment[]> functions) {
+    this.isa = isa;
     this.functions = functions;
   }
 
   /**
    * Returns the loops, which are assembled once.
    *
-   * @return empty where this system cannot run them; that its processor has AVX-512 the caller
-   *     knows
+   * @param isa the processor has, as the caller knows
+   * @return empty where this system cannot run them
    */
-  public static Optional<NativeRows> ofThisProcess() {
-    return Loaded.ROWS;
+  public static Optional<NativeRows> ofThisProcess(Isa isa) {
+    return switch (isa) {
+      case AVX2 -> Avx2.ROWS;
+      case AVX512 -> Avx512.ROWS;
+    };
   }
 
   /** When it is first asked for. */
-  private static final class Loaded {
-    private static final Optional<NativeRows> ROWS = load();
+  private static final class Avx2 {
+    private static final Optional<NativeRows> ROWS = load(Isa.AVX2);
   }
 
-  private static Optional<NativeRows> load() {
+  /** When it is first asked for. */
+  private static final class Avx512 {
+    private static final Optional<NativeRows> ROWS = load(Isa.AVX512);
+  }
+
+  private static Optional<NativeRows> load(Isa isa) {
     if (!Program.suitsThisMachine()) {
       return Optional.empty();
     }
-    Assembler code = new Assembler(Isa.AVX512);
+    Assembler code = new Assembler(isa);
     Map<DType, int[]> offsets = new EnumMap<>(DType.class);
     for (DType type : List.of(DType.F32, DType.BF16)) {
       int[] begins = new int[MOST + 1];
       for (int count = 1; count <= MOST; count++) {
         code.align(Program.ALIGNMENT);
         begins[count] = code.position();
-        RowProgram.dots(code, type, count);
+        RowProgram.dots(code, isa, type, count);
       }
       offsets.put(type, begins);
     }
@@ -61,8 +70,18 @@ public final class NativeRows {
               Map<DType, MemorySegment[]> functions = new EnumMap<>(DType.class);
               offsets.forEach(
                   (type, begins) -> functions.put(type, Program.slices(memory, begins)));
-              return new NativeRows(functions);
+              return new NativeRows(isa, functions);
             });
+  }
+
+  /** Tells whether rows may have so many columns: with AVX2 whole vectors of them. */
+  public boolean reads(int columns) {
+    return isa == Isa.AVX512 || columns % isa.lanes() == 0;
+  }
+
+  /** Returns into how many sums the columns of a row are dealt. */
+  public int chains() {
+    return RowProgram.vectors(isa) * isa.lanes();
   }
 
   /**
@@ -73,12 +92,12 @@ public final class NativeRows {
    * @param count rows of x, 1 to {@link #MOST}, one after another
    * @param x address of floats, [count, columns]
    * @param w address of weights, [rows, columns]
-   * @param columns numbers in a row, 0 or more
+   * @param columns numbers in a row, as {@link #reads} allows
    * @param rows of w, 1 or more
    * @param out address of floats, [rows, count]
    */
   public void dots(DType type, int count, long x, long w, int columns, int rows, long out) {
-    long mask = (1L << columns % LANES) - 1;
+    long mask = (1L << columns % isa.lanes()) - 1;
     try {
       DOTS.invokeExact(functions.get(type)[count], x, w, (long) columns, (long) rows, out, mask);
     } catch (Throwable e) {

@@ -21,8 +21,8 @@ import filigree.tensor.cpu.x86.Assembler.Register;
 import filigree.tensor.cpu.x86.Assembler.Vector;
 
 /**
- * The instructions of dot products of a few rows of x with many rows of weights, for AVX-512 and
- * the calling convention of Linux (System V ABI, AMD64 supplement, section 3.2).
+ * The instructions of dot products of a few rows of x with many rows of weights, for AVX-512 or
+ * AVX2 and the calling convention of Linux (System V ABI, AMD64 supplement, section 3.2).
  *
  * <p>Memory sets the pace. Rows of weights lie one after another, so that they are one run of
  * memory, of which the lines {@link #AHEAD} bytes further are asked for, whether they belong to
@@ -35,12 +35,7 @@ final class RowProgram {
 
   private static final int AHEAD = 8192;
   private static final int LINE = 64;
-  private static final int LANES = 16;
-  private static final int VECTOR = LANES * Float.BYTES;
   private static final int BF16_DROPPED_BITS = 16;
-
-  /** Vectors in a round of the loop, each with sums of its own: additions wait for one another. */
-  private static final int VECTORS = 4;
 
   // The arguments, and the rows of x after the first.
   private static final Register W = RSI;
@@ -58,16 +53,24 @@ final class RowProgram {
   private static final Mask END = new Mask(1);
   private static final Mask FIRST = new Mask(2);
 
-  // Registers of numbers: weights, something else, then sums.
-  private static final Vector OTHER = new Vector(VECTORS);
-  private static final int FIRST_SUM = VECTORS + 1;
-
   private final Assembler code;
+  private final Isa isa;
   private final DType type;
   private final int count;
+  private final int vectors;
+  private final int lanes;
 
-  private RowProgram(Assembler code, DType type, int count) {
+  // Registers of numbers: weights, something else, then sums.
+  private final Vector other;
+  private final int firstSum;
+
+  private RowProgram(Assembler code, Isa isa, DType type, int count) {
     this.code = code;
+    this.isa = isa;
+    this.vectors = vectors(isa);
+    this.lanes = isa.lanes();
+    this.other = new Vector(vectors);
+    this.firstSum = vectors + 1;
     this.type = type;
     this.count = count;
   }
@@ -80,44 +83,65 @@ final class RowProgram {
    * </pre>
    *
    * <p>which sets {@code out[j][i] = x[i] . w[j]} for all rows j of w and i of x, both contiguous.
-   * The mask has the lowest {@code columns % 16} bits set.
+   * With AVX-512 the mask has the lowest {@code columns % 16} bits set; with AVX2 the columns are a
+   * multiple of 8.
    *
+   * @param isa of the code
    * @param type of the weights, F32 or BF16
    * @param count rows of x, 1 to {@link #MOST}
    */
-  static void dots(Assembler code, DType type, int count) {
-    new RowProgram(code, type, count).write();
+  static void dots(Assembler code, Isa isa, DType type, int count) {
+    new RowProgram(code, isa, type, count).write();
+  }
+
+  /**
+   * Vectors in a round of the loop, each with sums of its own, since additions wait for one
+   * another; as many as there are registers for {@link #MOST} rows. A power of two.
+   */
+  static int vectors(Isa isa) {
+    return switch (isa) {
+      case AVX2 -> 2;
+      case AVX512 -> 4;
+    };
   }
 
   private void write() {
     code.push(ROUNDS_END);
     code.push(VECTORS_END);
-    code.mov(AT, MASK);
-    code.kmovw(END, AT);
-    code.mov(AT, 1);
-    code.kmovw(FIRST, AT);
+    if (isa == Isa.AVX512) {
+      code.mov(AT, MASK);
+      code.kmovw(END, AT);
+      code.mov(AT, 1);
+      code.kmovw(FIRST, AT);
+    }
     for (int i = 1; i < count; i++) {
       code.lea(X[i], new Address(X[i - 1], COLUMNS, Float.BYTES, 0));
     }
     code.mov(ROUNDS_END, COLUMNS);
-    code.and(ROUNDS_END, -VECTORS * LANES);
+    code.and(ROUNDS_END, -vectors * lanes);
     code.mov(VECTORS_END, COLUMNS);
-    code.and(VECTORS_END, -LANES);
+    code.and(VECTORS_END, -lanes);
     Label row = new Label();
     code.align(LINE);
     code.bind(row);
     for (int i = 0; i < count; i++) {
-      for (int j = 0; j < VECTORS; j++) {
+      for (int j = 0; j < vectors; j++) {
         code.vpxor(sum(i, j), sum(i, j), sum(i, j));
       }
     }
     code.mov(AT, 0);
-    loop(ROUNDS_END, VECTORS);
+    loop(ROUNDS_END, vectors);
     loop(VECTORS_END, 1);
-    end();
+    if (isa == Isa.AVX512) {
+      end();
+    }
     for (int i = 0; i < count; i++) {
       addUp(i);
-      code.vmovups(Address.at(OUT, i * Float.BYTES), FIRST, sum(i, 0));
+      Address to = Address.at(OUT, i * Float.BYTES);
+      switch (isa) {
+        case AVX2 -> code.vmovss(to, sum(i, 0));
+        case AVX512 -> code.vmovups(to, FIRST, sum(i, 0));
+      }
     }
     code.lea(W, new Address(W, COLUMNS, type.bytes(), 0));
     code.add(OUT, count * Float.BYTES);
@@ -130,37 +154,37 @@ final class RowProgram {
   }
 
   private Vector sum(int row, int vector) {
-    return new Vector(FIRST_SUM + row * VECTORS + vector);
+    return new Vector(firstSum + row * vectors + vector);
   }
 
   private Address weights(int bytes) {
     return new Address(W, AT, type.bytes(), bytes);
   }
 
-  private void loop(Register end, int vectors) {
+  private void loop(Register end, int together) {
     Label next = new Label();
     Label done = new Label();
     code.cmp(AT, end);
     code.jump(Condition.ZERO, done);
     code.bind(next);
-    for (int j = 0; j < vectors; j++) {
+    for (int j = 0; j < together; j++) {
       Vector w = new Vector(j);
       if (type == DType.BF16) {
-        code.vpmovzxwd(w, weights(j * LANES * Short.BYTES));
+        code.vpmovzxwd(w, weights(j * lanes * Short.BYTES));
         code.vpslld(w, w, BF16_DROPPED_BITS);
       } else {
-        code.vmovups(w, weights(j * VECTOR));
+        code.vmovups(w, weights(j * isa.bytes()));
       }
-      int at = j * LANES * type.bytes();
+      int at = j * lanes * type.bytes();
       if (at % LINE == 0) {
         // Between the loads: behind all of them, bfloat16 is read a tenth slower.
         code.prefetcht1(weights(AHEAD + at));
       }
       for (int i = 0; i < count; i++) {
-        code.vfmadd231ps(sum(i, j), w, new Address(X[i], AT, Float.BYTES, j * VECTOR));
+        code.vfmadd231ps(sum(i, j), w, new Address(X[i], AT, Float.BYTES, j * isa.bytes()));
       }
     }
-    code.add(AT, vectors * LANES);
+    code.add(AT, together * lanes);
     code.cmp(AT, end);
     code.jump(Condition.NOT_ZERO, next);
     code.bind(done);
@@ -176,28 +200,36 @@ final class RowProgram {
       code.vmovups(w, END, weights(0));
     }
     for (int i = 0; i < count; i++) {
-      code.vmovups(OTHER, END, new Address(X[i], AT, Float.BYTES, 0));
-      code.vfmadd231ps(sum(i, 0), w, OTHER);
+      code.vmovups(other, END, new Address(X[i], AT, Float.BYTES, 0));
+      code.vfmadd231ps(sum(i, 0), w, other);
     }
   }
 
   /** Leaves the sum of all numbers of a row's vectors in the first lane of its first vector. */
   private void addUp(int row) {
-    for (int apart = VECTORS / 2; apart > 0; apart /= 2) {
+    for (int apart = vectors / 2; apart > 0; apart /= 2) {
       for (int j = 0; j < apart; j++) {
         code.vaddps(sum(row, j), sum(row, j), sum(row, j + apart));
       }
     }
     Vector total = sum(row, 0);
-    code.vshuff32x4(OTHER, total, total, 0b01_00_11_10);
-    code.vaddps(total, total, OTHER);
-    code.vshuff32x4(OTHER, total, total, 0b10_11_00_01);
-    code.vaddps(total, total, OTHER);
-    // Of four numbers a, b, c, d in each quarter: a + c, a + c, b + d, b + d.
-    code.vunpcklps(OTHER, total, total);
+    switch (isa) {
+      case AVX2 -> {
+        code.vperm2f128(other, total, total, 0x01);
+        code.vaddps(total, total, other);
+      }
+      case AVX512 -> {
+        code.vshuff32x4(other, total, total, 0b01_00_11_10);
+        code.vaddps(total, total, other);
+        code.vshuff32x4(other, total, total, 0b10_11_00_01);
+        code.vaddps(total, total, other);
+      }
+    }
+    // Of four numbers a, b, c, d in each 128 bits: a + c, a + c, b + d, b + d.
+    code.vunpcklps(other, total, total);
     code.vunpckhps(total, total, total);
-    code.vaddps(total, total, OTHER);
-    code.vunpckhpd(OTHER, total, total);
-    code.vaddps(total, total, OTHER);
+    code.vaddps(total, total, other);
+    code.vunpckhpd(other, total, total);
+    code.vaddps(total, total, other);
   }
 }

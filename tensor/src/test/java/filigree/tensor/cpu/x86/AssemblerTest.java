@@ -235,6 +235,10 @@ class AssemblerTest {
 
   static List<Case> casesOf256Bits() {
     return List.of(
+        new Case("vmovss [r8+0xc],xmm5", "c4c17a11680c", c -> c.vmovss(at(R8, 12), ymm(5))),
+        new Case("vmovss [rax],xmm14", "c57a1130", c -> c.vmovss(at(RAX, 0), ymm(14))),
+        new Case("vpslld ymm3,ymm3,0x10", "c5e572f310", c -> c.vpslld(ymm(3), ymm(3), 16)),
+        new Case("vpslld ymm1,ymm12,0x7", "c4c17572f407", c -> c.vpslld(ymm(1), ymm(12), 7)),
         new Case("vmovups ymm0,[rsi]", "c5fc1006", c -> c.vmovups(ymm(0), at(RSI, 0))),
         new Case("vmovups ymm15,[r9+0x40]", "c4417c107940", c -> c.vmovups(ymm(15), at(R9, 64))),
         new Case(
