@@ -374,6 +374,12 @@ final class Assembler {
     reference(label);
   }
 
+  /** Jumps whatever there was. */
+  void jump(Label label) {
+    put(0xe9);
+    reference(label);
+  }
+
   /** Ends an instruction with the distance to a label. */
   private void reference(Label label) {
     label.references.add(size);

@@ -303,8 +303,7 @@ final class TileProgram {
     for (int j = 0; j < VECTORS; j++) {
       code.vmovups(sum(0, j), Address.at(START, j * vector));
     }
-    // Always: the flags are still those of the test.
-    code.jump(Condition.NOT_ZERO, copies);
+    code.jump(copies);
     code.bind(zeros);
     for (int j = 0; j < VECTORS; j++) {
       code.vpxor(sum(0, j), sum(0, j), sum(0, j));
@@ -523,9 +522,7 @@ final class TileProgram {
           code.vmovups(new Vector(j), Address.at(COLUMNS_MASK, j * vector));
         }
         storeRows((j, at, sum) -> code.vmaskmovps(at, new Vector(j), sum));
-        // Always: the stack is not at 0.
-        code.test(RSP, RSP);
-        code.jump(Condition.NOT_ZERO, done);
+        code.jump(done);
         code.bind(whole);
         storeRows((_, at, sum) -> code.vmovups(at, sum));
         code.bind(done);

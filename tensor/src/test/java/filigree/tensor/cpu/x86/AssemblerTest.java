@@ -345,10 +345,12 @@ class AssemblerTest {
     code.jump(Condition.ZERO, forward);
     code.jump(Condition.NOT_ZERO, back);
     code.jump(Condition.NOT_GREATER, forward);
+    code.jump(forward);
     code.bind(forward);
     code.ret();
     assertThat(HexFormat.of().formatHex(code.bytes()))
-        .isEqualTo("48ffc8" + "0f840c000000" + "0f85f1ffffff" + "0f8e00000000" + "c3");
+        .isEqualTo(
+            "48ffc8" + "0f8411000000" + "0f85f1ffffff" + "0f8e05000000" + "e900000000" + "c3");
   }
 
   /** Whose number has no fourth bit: it would take a longer form of the instruction. */
