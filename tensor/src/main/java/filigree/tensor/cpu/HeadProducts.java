@@ -4,8 +4,9 @@ import filigree.tensor.cpu.AttentionLayout.QueryTile;
 
 /**
  * The matrix products of attention, over one head and a tile of its queries. Rows of scores lie
- * {@link AttentionLayout#strideS} floats apart and have a column for every key; what a query does
- * not see is never read of the scores but up to {@link QueryTile#to}, where it has to be zero.
+ * {@link AttentionLayout#strideS} floats apart and have a column for every key. Of weights only the
+ * keys from {@link QueryTile#from} to {@link QueryTile#to} are read; those among them that a query
+ * does not see have weight zero.
  *
  * <p>Keys and values of a head may be put into another order first, which serves several tiles.
  */
