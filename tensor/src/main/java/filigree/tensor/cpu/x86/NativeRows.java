@@ -7,6 +7,7 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Dot products of a few rows with many rows of weights as machine code, {@link RowProgram}, called
@@ -17,6 +18,8 @@ public final class NativeRows {
   public static final int MOST = RowProgram.MOST;
 
   private static final MethodHandle DOTS = Program.function(6);
+
+  private static final Map<Isa, Optional<NativeRows>> LOADED = new ConcurrentHashMap<>();
 
   private final Isa isa;
   private final Map<DType, MemorySegment[]> functions;
@@ -33,20 +36,7 @@ public final class NativeRows {
    * @return empty where this system cannot run them
    */
   public static Optional<NativeRows> ofThisProcess(Isa isa) {
-    return switch (isa) {
-      case AVX2 -> Avx2.ROWS;
-      case AVX512 -> Avx512.ROWS;
-    };
-  }
-
-  /** When it is first asked for. */
-  private static final class Avx2 {
-    private static final Optional<NativeRows> ROWS = load(Isa.AVX2);
-  }
-
-  /** When it is first asked for. */
-  private static final class Avx512 {
-    private static final Optional<NativeRows> ROWS = load(Isa.AVX512);
+    return LOADED.computeIfAbsent(isa, NativeRows::load);
   }
 
   private static Optional<NativeRows> load(Isa isa) {
@@ -77,11 +67,6 @@ public final class NativeRows {
   /** Tells whether rows may have so many columns: with AVX2 whole vectors of them. */
   public boolean reads(int columns) {
     return isa == Isa.AVX512 || columns % isa.lanes() == 0;
-  }
-
-  /** Returns into how many sums the columns of a row are dealt. */
-  public int chains() {
-    return RowProgram.vectors(isa) * isa.lanes();
   }
 
   /**

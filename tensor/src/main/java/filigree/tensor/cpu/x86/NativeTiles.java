@@ -8,6 +8,7 @@ import java.lang.invoke.MethodHandle;
 import java.util.EnumMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * The innermost loops of a matrix product as machine code, {@link TileProgram}, called through the
@@ -17,6 +18,8 @@ import java.util.Optional;
 public final class NativeTiles {
   private static final MethodHandle TILE = Program.function(15);
   private static final MethodHandle TRANSPOSE = Program.function(5);
+
+  private static final Map<Isa, Optional<NativeTiles>> LOADED = new ConcurrentHashMap<>();
 
   private final Isa isa;
   private final Map<Left, Map<Right, MemorySegment[]>> tiles;
@@ -36,20 +39,7 @@ public final class NativeTiles {
    * @return empty where this system cannot run them
    */
   public static Optional<NativeTiles> ofThisProcess(Isa isa) {
-    return switch (isa) {
-      case AVX2 -> Avx2.TILES;
-      case AVX512 -> Avx512.TILES;
-    };
-  }
-
-  /** When it is first asked for. */
-  private static final class Avx2 {
-    private static final Optional<NativeTiles> TILES = load(Isa.AVX2);
-  }
-
-  /** When it is first asked for. */
-  private static final class Avx512 {
-    private static final Optional<NativeTiles> TILES = load(Isa.AVX512);
+    return LOADED.computeIfAbsent(isa, NativeTiles::load);
   }
 
   private static Optional<NativeTiles> load(Isa isa) {
