@@ -1,6 +1,5 @@
 package filigree.autograd;
 
-import java.util.Arrays;
 import java.util.function.IntPredicate;
 
 /**
@@ -24,7 +23,7 @@ public record Reads(IntPredicate inputs, IntPredicate outputs) {
    * @return reads of these
    */
   public static Reads inputs(int... which) {
-    return new Reads(i -> Arrays.stream(which).anyMatch(one -> one == i), i -> false);
+    return new Reads(among(which), i -> false);
   }
 
   /**
@@ -34,6 +33,17 @@ public record Reads(IntPredicate inputs, IntPredicate outputs) {
    * @return reads of both
    */
   public Reads andOutputs(int... which) {
-    return new Reads(inputs, i -> Arrays.stream(which).anyMatch(one -> one == i));
+    return new Reads(inputs, among(which));
+  }
+
+  private static IntPredicate among(int[] which) {
+    return i -> {
+      for (int one : which) {
+        if (one == i) {
+          return true;
+        }
+      }
+      return false;
+    };
   }
 }

@@ -14,6 +14,7 @@ import filigree.tensor.Tensor;
 import filigree.tensor.Workspace;
 import filigree.tensor.cpu.CpuKernels;
 import filigree.tensor.cpu.LaneChoice;
+import filigree.tensor.os.MallocReserve;
 import filigree.tensor.provider.Backend;
 import filigree.transformer.Batch;
 import filigree.transformer.Gates;
@@ -22,6 +23,7 @@ import filigree.transformer.Transformer;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
@@ -30,6 +32,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 
 /**
  * Times a whole training step: forward, cross-entropy, backward, AdamW. One process for each shape
@@ -69,6 +72,7 @@ public final class StepBenchmark {
    * @throws IOException where the file of {@code --start} cannot be written
    */
   public static void main(String[] args) throws IOException {
+    MallocReserve.fill();
     Arguments arguments = Arguments.of(args, "gemm");
     try (Kernels kernels = Backend.CPU.open(arguments.number("threads", processors()))) {
       switch (arguments.words().getFirst()) {
@@ -100,7 +104,8 @@ public final class StepBenchmark {
     int warmup = arguments.number("warmup", large ? 10 : 150);
     int steps = arguments.number("steps", large ? 5 : 30);
     TimedKernels timed = new TimedKernels(kernels);
-    try (Training training = new Training(shape, mode, profile ? timed.kernels() : kernels)) {
+    try (Training training = new Training(shape, mode, profile ? timed.kernels() : kernels);
+        Resident memory = new Resident()) {
       String start = arguments.text("start", "");
       if (!start.isEmpty()) {
         training.write(Path.of(start));
@@ -113,13 +118,15 @@ public final class StepBenchmark {
         losses.add(training.step());
       }
       timed.reset();
-      double residentBefore = statusMib("VmRSS");
+      double[] resident = new double[steps + 1];
+      resident[0] = memory.mib();
       double[] millis = new double[steps];
       long began = System.nanoTime();
       for (int i = 0; i < steps; i++) {
         long before = System.nanoTime();
         losses.add(training.step());
         millis[i] = (System.nanoTime() - before) / 1e6;
+        resident[i + 1] = memory.mib();
       }
       long wall = System.nanoTime() - began;
       check(shape, losses);
@@ -133,6 +140,7 @@ public final class StepBenchmark {
           "{\"engine\":\"filigree\",\"shape\":\"%s\",\"mode\":\"%s\",\"threads\":%d,"
               + "\"first_ms\":%.0f,\"median_ms\":%.2f,\"min_ms\":%.2f,\"max_ms\":%.2f,\"peak_mib\":%.0f,"
               + "\"resident_before_mib\":%.1f,\"resident_mib\":%.1f,"
+              + "\"resident_least_mib\":%.1f,\"resident_most_mib\":%.1f,"
               + "\"reserved_mib\":%d,\"used_mib\":%d,\"first_loss\":%.5f,\"loss\":%.5f%s}%n",
           shape.label(),
           mode.name().toLowerCase(Locale.ROOT),
@@ -141,9 +149,11 @@ public final class StepBenchmark {
           GemmRate.median(millis),
           millis[0],
           millis[steps - 1],
-          statusMib("VmHWM"),
-          residentBefore,
-          statusMib("VmRSS"),
+          peakMib(),
+          resident[0],
+          resident[steps],
+          Arrays.stream(resident).min().orElseThrow(),
+          Arrays.stream(resident).max().orElseThrow(),
           training.reservedBytes() >> 20,
           training.usedBytes() >> 20,
           losses.getFirst(),
@@ -302,16 +312,57 @@ public final class StepBenchmark {
   }
 
   /**
-   * Memory of this process: VmRSS, how much of it is in memory now, or VmHWM, the most that ever
-   * was.
+   * How much of this process is in memory now, by the second number of /proc/self/statm, in pages;
+   * -1 where the system has no such file. It is asked after every step, so it leaves as little
+   * behind in the JVM as it can.
    */
-  private static double statusMib(String name) throws IOException {
+  private static final class Resident implements AutoCloseable {
+    private static final double PAGE = 4096;
+    private static final Path STATM = Path.of("/proc/self/statm");
+
+    private final Optional<RandomAccessFile> statm;
+    private final byte[] line = new byte[256];
+
+    Resident() throws IOException {
+      statm =
+          Files.exists(STATM)
+              ? Optional.of(new RandomAccessFile(STATM.toFile(), "r"))
+              : Optional.empty();
+    }
+
+    double mib() throws IOException {
+      if (statm.isEmpty()) {
+        return -1;
+      }
+      statm.get().seek(0);
+      int length = statm.get().read(line);
+      int at = 0;
+      while (line[at++] != ' ') {
+        // the size of the address space
+      }
+      long pages = 0;
+      while (at < length && line[at] != ' ') {
+        pages = pages * 10 + line[at++] - '0';
+      }
+      return pages * PAGE / (1 << 20);
+    }
+
+    @Override
+    public void close() throws IOException {
+      if (statm.isPresent()) {
+        statm.get().close();
+      }
+    }
+  }
+
+  /** The most of this process that was ever in memory. */
+  private static double peakMib() throws IOException {
     Path status = Path.of("/proc/self/status");
     if (!Files.exists(status)) {
       return -1;
     }
     return Files.readAllLines(status).stream()
-        .filter(line -> line.startsWith(name + ":"))
+        .filter(line -> line.startsWith("VmHWM:"))
         .mapToDouble(line -> Long.parseLong(line.replaceAll("\\D", "")) / 1024.0)
         .findFirst()
         .orElse(-1);

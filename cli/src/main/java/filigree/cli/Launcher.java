@@ -2,6 +2,7 @@ package filigree.cli;
 
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
+import filigree.tensor.os.MallocReserve;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.invoke.MethodHandle;
@@ -22,7 +23,7 @@ public final class Launcher {
   private Launcher() {}
 
   /**
-   * Restores standard error and runs the command.
+   * Restores standard error, takes the compilers' memory and runs the command.
    *
    * @param args passed on unchanged
    */
@@ -31,6 +32,7 @@ public final class Launcher {
     if (descriptor != null) {
       restoreStandardError(descriptor);
     }
+    MallocReserve.fill();
     Main.main(args);
   }
 

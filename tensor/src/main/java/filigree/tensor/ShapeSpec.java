@@ -1,8 +1,10 @@
 package filigree.tensor;
 
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.StringTokenizer;
 
 /**
  * A shape by the names of its axes, such as {@code "batch query head width"}; a number stands for
@@ -24,7 +26,13 @@ public final class ShapeSpec {
    * @return the specification
    */
   public static ShapeSpec of(String axes) {
-    return new ShapeSpec(axes.isBlank() ? List.of() : List.of(axes.trim().split("\\s+")));
+    // Every kernel checks its operands so: a regular expression would cost more than the rest of
+    // it.
+    List<String> names = new ArrayList<>();
+    for (StringTokenizer words = new StringTokenizer(axes); words.hasMoreTokens(); ) {
+      names.add(words.nextToken());
+    }
+    return new ShapeSpec(names);
   }
 
   /**

@@ -1,5 +1,6 @@
 package filigree.tensor;
 
+import filigree.tensor.os.LinuxMemory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
@@ -20,11 +21,22 @@ final class Slab implements AutoCloseable {
     clear();
   }
 
-  /** Takes a block from the system. */
-  @SuppressWarnings("MustBeClosedChecker") // closed by close()
-  static Slab real(long length, long alignment) {
-    Arena arena = Arena.ofShared();
-    return new Slab(Optional.of(arena), arena.allocate(length, alignment));
+  /** Takes a block from the system; empty where it has none. */
+  @SuppressWarnings({"MustBeClosedChecker", "restricted"}) // closed by close()
+  static Optional<Slab> real(long length, long alignment) {
+    if (!LinuxMemory.isHere()) {
+      Arena arena = Arena.ofShared();
+      return Optional.of(new Slab(Optional.of(arena), arena.allocate(length, alignment)));
+    }
+    // From malloc, slabs would lie between small blocks, and in small pages. A page is aligned to
+    // more than anyone asks for.
+    return LinuxMemory.map(length)
+        .map(
+            pages -> {
+              LinuxMemory.preferHugePages(pages);
+              Arena arena = Arena.ofShared();
+              return new Slab(Optional.of(arena), pages.reinterpret(arena, LinuxMemory::unmap));
+            });
   }
 
   /** A block that has an address and a length and no bytes: a read of it throws. */
@@ -81,7 +93,8 @@ final class Slab implements AutoCloseable {
       holes.put(offset + wanted, length - wanted);
     }
     if (length == longest) {
-      longest = holes.values().stream().mapToLong(Long::longValue).max().orElse(0);
+      longest = 0;
+      holes.values().forEach(hole -> longest = Math.max(longest, hole));
     }
     return bytes.asSlice(offset, wanted);
   }

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Predicate;
@@ -55,9 +56,9 @@ public final class Workspace implements Memory {
   private long peak;
   private Lifetime lifetime = new Lifetime();
 
-  /** Where slabs come from. */
+  /** Where slabs come from; empty where there are no more. */
   private interface Source {
-    Slab slab(long bytes);
+    Optional<Slab> slab(long bytes);
   }
 
   /** Tells the tensors of one round that their bytes were taken away. */
@@ -101,7 +102,7 @@ public final class Workspace implements Memory {
         bytes -> {
           Slab slab = Slab.imaginary(next[0], bytes);
           next[0] += bytes;
-          return slab;
+          return Optional.of(slab);
         });
   }
 
@@ -186,7 +187,14 @@ public final class Workspace implements Memory {
           "%s: %d MiB are reserved and %d MiB more are needed, above the limit of %d MiB; try a smaller batch, a shorter context or a higher --memory"
               .formatted(name, reserved >> 20, slabBytes >> 20, limitBytes >> 20));
     }
-    Slab slab = source.slab(slabBytes);
+    Slab slab =
+        source
+            .slab(slabBytes)
+            .orElseThrow(
+                () ->
+                    new TensorException(
+                        "%s: the system has no %d MiB more, and %d MiB are reserved; try a smaller batch, a shorter context, or end other programs"
+                            .formatted(name, slabBytes >> 20, reserved >> 20)));
     slabs.add(slab);
     slabsByAddress.put(slab.address(), slab);
     reserved += slabBytes;

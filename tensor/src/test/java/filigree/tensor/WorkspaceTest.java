@@ -115,6 +115,17 @@ class WorkspaceTest {
   }
 
   @Test
+  void moreThanTheSystemHasIsASentence() {
+    assertThatThrownBy(() -> bytes(1L << 60))
+        .isInstanceOf(TensorException.class)
+        .hasMessage(
+            "test: the system has no %d MiB more, and %d MiB are reserved; try a smaller batch, a shorter context, or end other programs"
+                .formatted(1L << 40, 0));
+    assertThat(memory.reservedBytes()).isZero();
+    assertThat(bytes(MIB).byteSize()).isEqualTo(MIB);
+  }
+
+  @Test
   void neighboursThatAreFreeBecomeOne() {
     memory.release(bytes(8 * MIB));
     List<Tensor> four = List.of(bytes(2 * MIB), bytes(2 * MIB), bytes(2 * MIB), bytes(2 * MIB));

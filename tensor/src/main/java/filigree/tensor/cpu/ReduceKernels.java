@@ -235,10 +235,14 @@ final class ReduceKernels {
     }
 
     long[] lengths(boolean which) {
-      return java.util.stream.IntStream.range(0, count)
-          .filter(i -> kept[i] == which)
-          .mapToLong(i -> dims[i])
-          .toArray();
+      long[] lengths = new long[count];
+      int found = 0;
+      for (int i = 0; i < count; i++) {
+        if (kept[i] == which) {
+          lengths[found++] = dims[i];
+        }
+      }
+      return Arrays.copyOf(lengths, found);
     }
 
     /**

@@ -1,0 +1,2 @@
+/** What is asked of the operating system itself. */
+package filigree.tensor.os;
