@@ -37,6 +37,8 @@ final class Slab implements AutoCloseable {
         .map(
             pages -> {
               LinuxMemory.preferHugePages(pages);
+              // All of it now: Linux would fill what is left of a large page in its own time.
+              pages.fill((byte) 0);
               Arena arena = Arena.ofShared();
               MemorySegment owned = pages.reinterpret(arena, ignored -> LinuxMemory.unmap(pages));
               return new Slab(Optional.of(arena), owned.asSlice(INTO_PAGE, length, alignment));
