@@ -45,12 +45,12 @@ import java.util.Optional;
  *   bench/run step gemm          --threads 2
  * </pre>
  *
- * <p>which print one line of JSON (memory resident after the warm-up and at the end among it), a
- * table of the time by kernel, and the rate of large matrix products with the time that those of
- * each shape take at that rate. {@code --start} writes the initial weights and the batch as raw
- * little-endian numbers, in the order of {@link filigree.transformer.ModelConfig#parameters()}, for
- * a peer to start from; {@code --losses} prints the loss of every step. The first step is always
- * warm-up.
+ * <p>which print one line of JSON (memory resident after the warm-up, at the end, the least and the
+ * most between among it), a table of the time by kernel, and the rate of large matrix products with
+ * the time that those of each shape take at that rate. {@code --start} writes the initial weights
+ * and the batch as raw little-endian numbers, in the order of {@link
+ * filigree.transformer.ModelConfig#parameters()}, for a peer to start from; {@code --losses} prints
+ * the loss of every step. The first step is always warm-up.
  *
  * <p>Check: every step sees one batch, so the loss must begin within 0.2 of {@code ln vocabulary}
  * (within statistical fluctuation of untrained weights) and fall; otherwise it exits with 1.

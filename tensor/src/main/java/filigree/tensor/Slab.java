@@ -9,8 +9,9 @@ import java.util.TreeMap;
 
 /** One block of memory from the system, and which ranges of it are free. */
 final class Slab implements AutoCloseable {
-  // Where slabs begin with a page, everything small is slower (docs/performance.md, Memory): a
-  // token's attention takes 0.5 ms instead of 0.3. An odd number of cache lines.
+  // With slabs at page starts the small kernels of a generated token are slower, its attention 0.5
+  // ms
+  // instead of 0.3 (docs/performance.md, Memory). An odd number of cache lines.
   private static final long INTO_PAGE = 17 * 64;
 
   private final Optional<Arena> arena;
